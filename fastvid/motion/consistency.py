@@ -59,7 +59,7 @@ def certainty(
     on its last row or column (the bilinear neighbour is outside), is not trusted.
 
     The value is what the authors' `reliable_*.pgm` / 255 holds. Under `ruder2016` a trusted pixel
-    is often 254/255: the smoothed value is cut to a byte, not rounded.
+    is 254/255: the smoothed value is cut to a byte, not rounded.
 
     Args:
         flow: (B, 2, H, W) dx, dy in pixels, on the grid of the result.
@@ -94,7 +94,7 @@ def certainty(
         if image is not None:
             tolerance = 0.5 + _homogeneity(image.float())
         levels = _levels(flow.float(), flow_reverse.float(), RULES[rule], tolerance)
-        return levels.clamp(0, 255).floor()[:, None] / 255
+        return levels.clamp(0, 255).floor().float()[:, None] / 255
 
 
 def _levels(flow: Tensor, flow_reverse: Tensor, rule: Rule, tolerance: float | Tensor) -> Tensor:
@@ -150,10 +150,17 @@ def _gradient_sq(flow: Tensor) -> Tensor:
 
 
 def _smooth(levels: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian over 2 ceil(2 sigma) + 1 taps, x then y, the border mirrored with its edge."""
+    """Gaussian over 2 ceil(2 sigma) + 1 taps, x then y, the border mirrored with its edge.
+
+    The taps are rounded to float32 as in the reference (so their sum is a hair below 1, and full
+    trust becomes 254 once cut to a byte) and summed in float64: this returns the authors' maps
+    byte for byte, float32 sums do not.
+    """
     radius = math.ceil(2 * sigma_px)
-    taps = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma_px**2))
-    taps = (taps / taps.sum()).astype(np.float32)
+    exponentials = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma_px**2))
+    taps = exponentials.astype(np.float32)
+    taps *= np.float32(1) / taps.sum()
+    levels = levels.double()
     for axis in (-1, -2):
         length = levels.shape[axis]
         index = torch.arange(-radius, length + radius, device=levels.device)

@@ -69,7 +69,7 @@ def _estimate_dis(prev: Tensor, cur: Tensor, data_root: Path | None) -> Tensor:
     """DIS, preset medium (Kroeger et al. 2016), on 8-bit luma; 18 ms at 640x360 on one core."""
     import cv2
 
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = cur.shape[-2:]
 
     def gray(frames: Tensor) -> "NDArray[np.uint8]":
