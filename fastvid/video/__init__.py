@@ -1,0 +1,32 @@
+"""Video files, still images and image sequences to frames and back.
+
+The only importer of PyAV. `VideoReader` turns a source into upright RGB frames with exact time
+stamps, `open_writer` (or `VideoWriter`, `ImageWriter`, `SequenceWriter`) turns frames into a file
+that appears under its name only when it is complete. Never imports cv2 or torch.
+
+A container belongs to one thread: the thread that iterates a reader opens and reads it, the thread
+that makes a writer is the one that writes and closes it.
+
+    with VideoReader("in.mp4") as reader, VideoWriter("out.mp4", reader.info, reader.size) as writer:
+        for frame in reader:
+            writer.write(replace(frame, image=paint(frame.image)))
+"""
+
+from fastvid.video.reader import ReadReport, VideoReader
+from fastvid.video.source import Frame, MediaError, VideoInfo, probe
+from fastvid.video.stills import ImageWriter, SequenceWriter
+from fastvid.video.writer import VideoWriter, Writer, open_writer
+
+__all__ = [
+    "Frame",
+    "ImageWriter",
+    "MediaError",
+    "ReadReport",
+    "SequenceWriter",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "Writer",
+    "open_writer",
+    "probe",
+]
