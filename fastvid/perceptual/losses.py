@@ -1,0 +1,147 @@
+"""Losses of neural style transfer as pure functions: named, unweighted, in float32.
+
+Weights live in the training module and in the reference optimiser, nowhere else. Normalised
+variants divide by the target's own size, so that one weight serves every painting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+# ITU-R BT.709 luma; the three sum to 1.
+LUMA_WEIGHTS = (0.2126, 0.7152, 0.0722)
+Features = Mapping[str, Tensor]
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Gram matrix G = F F^T / (C H W), F being the features as a C x HW matrix.
+
+    Computed in float32 whatever the input: its sums overflow half precision.
+
+    Args:
+        features: (B, C, H, W).
+
+    Returns:
+        (B, C, C), symmetric, positive semi-definite.
+    """
+    b, c, h, w = features.shape
+    dtype = torch.promote_types(features.dtype, torch.float32)  # float64 stays, for gradcheck
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.to(dtype).reshape(b, c, h * w)
+        return flat @ flat.transpose(1, 2) / (c * h * w)
+
+
+def gram_matrices(features: Features) -> dict[str, Tensor]:
+    """`gram_matrix` of every layer."""
+    return {name: gram_matrix(value) for name, value in features.items()}
+
+
+def content_loss(features: Features, target: Features) -> Tensor:
+    """Squared feature distance relative to the target's own energy, averaged over layers.
+
+    mean (F - P)^2 / mean P^2 per layer: 0 for the same picture, about 1 for an unrelated one.
+
+    Args:
+        features: of the stylised picture, layer name -> (B, C, H, W).
+        target: of the content picture, at least the same layers.
+    """
+    terms = []
+    for name in features:
+        difference = (features[name].float() - target[name].float()).square().mean()
+        terms.append(difference / target[name].float().square().mean().clamp_min(1e-12))
+    return torch.stack(terms).mean()
+
+
+def style_loss(grams: Features, target: Features) -> Tensor:
+    """Squared Gram distance relative to the target's own energy, averaged over layers and batch.
+
+    mean (G - A)^2 / mean A^2 per layer (Gatys et al. 2016, normalised by the target).
+
+    Args:
+        grams: of the stylised pictures, layer name -> (B, C, C).
+        target: of the painting, layer name -> (1, C, C) or (B, C, C).
+    """
+    terms = []
+    for name in grams:
+        wanted = target[name].float()
+        terms.append((grams[name] - wanted).square().mean() / wanted.square().mean())
+    return torch.stack(terms).mean()
+
+
+def temporal_loss(stylized: Tensor, prev_warped: Tensor, certainty: Tensor) -> Tensor:
+    """Certainty-weighted squared difference to the warped previous output.
+
+    The mean runs over all B*3*H*W elements, so distrusted pixels lower the value; they are not
+    renormalised away. L_temporal of Ruder, Dosovitskiy and Brox 2016.
+
+    Args:
+        stylized: current output, (B, 3, H, W).
+        prev_warped: previous output seen from the current frame, same shape.
+        certainty: (B, 1, H, W) in [0, 1], 1 where the flow is trusted.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_pair(stylized, prev_warped, certainty)
+    return (certainty * (stylized - prev_warped).square()).mean()
+
+
+def luminance(image: Tensor) -> Tensor:
+    """BT.709 luma of an RGB image: (B, 3, H, W) -> (B, 1, H, W), same range."""
+    weights = torch.tensor(LUMA_WEIGHTS, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    return (image * weights).sum(dim=1, keepdim=True)
+
+
+def consistency_loss(
+    stylized: Tensor,
+    prev_warped: Tensor,
+    frame: Tensor,
+    prev_frame_warped: Tensor,
+    certainty: Tensor,
+) -> Tensor:
+    """Absolute change of the output along the motion that the input does not explain.
+
+    sum c |(O_t - W O_{t-1}) - Y(I_t - W I_{t-1})| / (3 sum c): the luminance-aware output term of
+    ReCoNet (Gao et al. 2018) with an absolute value, so that single specks do not dominate, and
+    normalised by the trusted area, so that every pair weighs the same. A frame that is only
+    lighter than the one before may be painted lighter by as much, in all channels.
+
+    Args:
+        stylized: output for the current frame, (B, 3, H, W).
+        prev_warped: output for the previous frame, warped onto the current one.
+        frame: current input without the noise that the network was shown, (B, 3, H, W).
+        prev_frame_warped: previous input, warped onto the current one.
+        certainty: (B, 1, H, W) in [0, 1].
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_pair(stylized, prev_warped, certainty)
+    _check_pair(frame, prev_frame_warped, certainty)
+    allowed = luminance(frame.float() - prev_frame_warped.float())
+    change = (stylized.float() - prev_warped.float() - allowed).abs()
+    return (certainty * change).sum() / (3 * certainty.sum()).clamp_min(1.0)
+
+
+def total_variation_loss(image: Tensor) -> Tensor:
+    """Mean squared difference of neighbours, rows plus columns. (B, 3, H, W) -> scalar."""
+    rows = (image[..., 1:, :] - image[..., :-1, :]).square().mean()
+    columns = (image[..., :, 1:] - image[..., :, :-1]).square().mean()
+    return rows + columns
+
+
+def range_loss(image: Tensor) -> Tensor:
+    """Mean squared excess outside [0, 1]: what clamping to 8 bit would cut off."""
+    return (image - image.clamp(0, 1)).square().mean()
+
+
+def _check_pair(image: Tensor, other: Tensor, certainty: Tensor) -> None:
+    expected = (image.shape[0], 1, *image.shape[-2:])
+    if image.shape != other.shape or tuple(certainty.shape) != expected:
+        raise ValueError(
+            f"pictures of one shape and a certainty of shape {expected} expected; found "
+            f"{tuple(image.shape)}, {tuple(other.shape)} and {tuple(certainty.shape)}"
+        )
