@@ -1,0 +1,65 @@
+"""The shipped styles: which networks lie in `fastvid/styles` and what their cards say."""
+
+import difflib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+STYLES_DIR = Path(__file__).resolve().parent.parent / "styles"
+DEFAULT_STYLE = "starry_night"
+
+
+def list_styles(folder: Path = STYLES_DIR) -> dict[str, dict[str, Any]]:
+    """Names of the networks in a folder, each with its card.
+
+    `NAME.onnx` is listed as `NAME`, its smaller sister `NAME.small.onnx` as `NAME.small`; each has
+    its own card, and a sister without one shows that of `NAME`. A network without a readable card
+    is listed with an empty one.
+    """
+    cards: dict[str, dict[str, Any]] = {}
+    for model in sorted(folder.glob("*.onnx")):
+        name = model.name.removesuffix(".onnx")
+        own, base = folder / f"{name}.json", folder / f"{name.split('.')[0]}.json"
+        cards[name] = _read_card(own if own.is_file() else base)
+    return cards
+
+
+def find_model(style: str | Path, folder: Path = STYLES_DIR) -> Path:
+    """Path of the ONNX file that a style's name, or a path, stands for.
+
+    Args:
+        style: a name of `list_styles`, or a path (anything that ends in `.onnx` or names a folder).
+        folder: where the named styles lie.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: if there is no such style; the text lists the choices.
+    """
+    text = str(style)
+    if isinstance(style, Path) or text.endswith(".onnx") or "/" in text or "\\" in text:
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"model not found: {path}")
+        return path
+    path = folder / f"{text}.onnx"
+    if text and path.is_file():
+        return path
+    names = list(list_styles(folder))
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    choices = ", ".join(names) or "none is installed"
+    raise ValueError(f"unknown style {text!r}; choices: {choices}{hint}")
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        log.warning("card %s cannot be read (%s)", path.name, error)
+        return {}
+    return card if isinstance(card, dict) else {}
