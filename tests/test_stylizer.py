@@ -101,7 +101,7 @@ def test_cuda_is_an_error_where_it_would_not_run_and_auto_says_so_once(caplog):
     if cuda_works():
         pytest.skip("this machine has a working CUDA")
     with pytest.raises(
-        RuntimeError, match="device cuda: .*; install .* or use device cpu"
+        RuntimeError, match=r"device cuda: .*; install .* or use device cpu"
     ) as caught:
         OnnxStylizer(invert_net(), "net", "cuda")
     assert "\n" not in str(caught.value)
