@@ -1,0 +1,363 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fastvid.evaluation.metrics import (
+    STYLE_LAYERS,
+    VGG_FRAMES,
+    ClipMeter,
+    clip_scores,
+    content_distance,
+    style_distance,
+)
+from fastvid.evaluation.pairs import PairMeter, e_stab, e_warp, masked_mse, stability_ratio
+from fastvid.perceptual.vgg import VGGFeatures, VGGWeights, layer_index
+
+SIZE = (40, 56)
+
+
+def still(_prev, _cur, prev, _frame):
+    """Motion of a clip in which nothing moves."""
+    b, _, h, w = prev.shape
+    return torch.zeros(b, 2, h, w), torch.ones(b, 1, h, w)
+
+
+def pan(step_px):
+    """Motion of a clip that slides left by so many whole columns a frame."""
+
+    def motion(prev_index, cur_index, prev, _frame):
+        b, _, h, w = prev.shape
+        shift = step_px * (cur_index - prev_index)
+        flow = torch.zeros(b, 2, h, w)
+        flow[:, 0] = shift
+        certainty = torch.zeros(b, 1, h, w)
+        certainty[..., : w - shift] = 1.0
+        return flow, certainty
+
+    return motion
+
+
+def texture(height=SIZE[0], width=SIZE[1], seed=0):
+    """A smooth random picture, uint8."""
+    rng = np.random.default_rng(seed)
+    small = rng.uniform(40, 215, (height // 4 + 2, width // 4 + 2, 3))
+    big = small.repeat(4, axis=0).repeat(4, axis=1)
+    for axis in (0, 1):
+        big = (big + np.roll(big, 1, axis) + np.roll(big, 2, axis) + np.roll(big, 3, axis)) / 4
+    return big[4 : 4 + height, 4 : 4 + width].round().astype(np.uint8)
+
+
+def panning_clip(frames=6, step_px=2, seed=0):
+    wide = texture(SIZE[0], SIZE[1] + frames * step_px, seed)
+    return np.stack([wide[:, t * step_px : t * step_px + SIZE[1]] for t in range(frames)])
+
+
+def measure(source, stylized, motion, gaps=(1, 4, 10)):
+    meter = ClipMeter(gaps, motion=motion)
+    for pair in zip(source, stylized, strict=True):
+        meter.update(*pair)
+    return meter
+
+
+def tiny_vgg(seed=0):
+    """VGG-19 to relu4_1 with random weights of a few channels: real code, no files."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors, channels = {}, 3
+    for name, index in layer_index("vgg19").items():
+        if name > "relu4_1":
+            break
+        tensors[f"features.{index}.weight"] = torch.randn(6, channels, 3, 3, generator=generator)
+        tensors[f"features.{index}.bias"] = torch.randn(6, generator=generator)
+        channels = 6
+    return VGGFeatures(STYLE_LAYERS, VGGWeights("vgg19", "torchvision", tensors))
+
+
+# values
+
+
+def test_masked_mse_equals_a_loop_in_numpy():
+    rng = np.random.default_rng(1)
+    difference = rng.normal(size=(1, 3, 5, 7))
+    mask = rng.random((1, 1, 5, 7)) > 0.4
+    expected = difference.transpose(0, 2, 3, 1)[mask[:, 0]].ravel()
+    value = masked_mse(torch.from_numpy(difference), torch.from_numpy(mask))
+    assert value == pytest.approx(np.mean(expected**2), rel=1e-12)
+
+
+def test_an_empty_mask_gives_zero():
+    assert masked_mse(torch.ones(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)) == 0.0
+
+
+def test_e_warp_is_the_root_of_the_mean_square():
+    # sqrt((0.01 + 0.03) / 2) by hand
+    assert e_warp([0.01, 0.03]) == pytest.approx(0.1414213562, rel=1e-9)
+
+
+def test_stability_ratio_has_a_floor():
+    assert stability_ratio(0.02, 0.009) == pytest.approx(2.0)
+    assert stability_ratio(0.02, 0.0) == pytest.approx(20.0)
+
+
+def test_legacy_variants_differ_by_the_root_of_three_and_weigh_the_mask():
+    # one pair: mse 0.04 on a quarter of the frame -> huang sqrt(0.01)
+    assert e_stab([0.04], [0.25], "huang") == pytest.approx(0.1)
+    assert e_stab([0.04], [0.25], "reconet") == pytest.approx(0.1 * math.sqrt(3))
+
+
+def test_style_distance_equals_numpy():
+    rng = np.random.default_rng(2)
+    features = {name: rng.normal(size=(1, 4, 6, 5)) for name in STYLE_LAYERS}
+    style = {name: rng.normal(size=(1, 4, 3, 8)) for name in STYLE_LAYERS}
+
+    def gram(f):
+        flat = f[0].reshape(4, -1)
+        return flat @ flat.T / flat.size
+
+    expected = np.mean(
+        [
+            np.linalg.norm(gram(features[n]) - gram(style[n])) / np.linalg.norm(gram(style[n]))
+            for n in STYLE_LAYERS
+        ]
+    )
+    value = style_distance(
+        {n: torch.from_numpy(f) for n, f in features.items()},
+        {n: torch.from_numpy(f) for n, f in style.items()},
+    )
+    assert value == pytest.approx(expected, rel=1e-6)
+
+
+def test_content_distance_is_relative():
+    source = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
+    assert content_distance(source * 1.5, source) == pytest.approx(0.5)
+
+
+# properties of a clip
+
+
+def test_whole_clip_equals_slicing_in_numpy():
+    source = panning_clip()
+    rng = np.random.default_rng(3)
+    stylized = rng.integers(0, 256, source.shape, dtype=np.uint8)
+    scores = measure(source, stylized, pan(2)).scores()
+    for gap in (1, 4):
+        mse = []
+        for t in range(gap, len(source)):
+            cur = stylized[t, :, : SIZE[1] - 2 * gap] / 255
+            prev = stylized[t - gap, :, 2 * gap :] / 255
+            mse.append(np.mean((cur - prev) ** 2))
+        assert scores[f"e_warp_gap{gap}"] == pytest.approx(math.sqrt(np.mean(mse)), rel=1e-5)
+        assert scores[f"pairs_gap{gap}"] == len(source) - gap
+        assert scores[f"mask_coverage_gap{gap}"] == pytest.approx(1 - 2 * gap / SIZE[1])
+    assert scores["e_stab_reconet"] == pytest.approx(scores["e_stab_huang"] * math.sqrt(3))
+    assert scores["e_stab_huang"] == pytest.approx(
+        scores["e_warp_gap1"] * math.sqrt(scores["mask_coverage_gap1"])
+    )
+
+
+def test_the_first_frame_anchors_every_later_one():
+    source = panning_clip()
+    rng = np.random.default_rng(4)
+    stylized = rng.integers(0, 256, source.shape, dtype=np.uint8)
+    scores = measure(source, stylized, pan(2), gaps=(1,)).scores()
+    mse = [
+        np.mean((stylized[t, :, : SIZE[1] - 2 * t] / 255 - stylized[0, :, 2 * t :] / 255) ** 2)
+        for t in range(1, len(source))
+    ]
+    assert scores["e_warp_first"] == pytest.approx(math.sqrt(np.mean(mse)), rel=1e-5)
+
+
+def test_a_source_against_itself_has_ratio_one_but_for_the_floor():
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0, 8, (6, *SIZE, 3))
+    source = (panning_clip() + noise).clip(0, 255).astype(np.uint8)
+    scores = measure(source, source, pan(2)).scores()
+    for name in ("gap1", "gap4", "first"):
+        error = scores[f"e_warp_{name}"]
+        assert error == scores[f"e_warp_source_{name}"]
+        assert scores[f"stability_ratio_{name}"] == pytest.approx(error / (error + 0.001))
+    assert scores["stability_ratio_gap1"] > 0.97
+    assert scores["not_stylized"] == "the output is the source"
+
+
+@pytest.mark.parametrize("sigma", [4.0, 12.0])
+def test_white_flicker_raises_e_warp_by_root_two_sigma(sigma):
+    # Independent noise in both frames: the variance of their difference is 2 sigma^2.
+    rng = np.random.default_rng(6)
+    source = np.full((8, *SIZE, 3), 128, dtype=np.uint8)
+    stylized = (source + rng.normal(0, sigma, source.shape)).round().astype(np.uint8)
+    scores = measure(source, stylized, still).scores()
+    rounding = 1 / 12  # variance of rounding to whole grey levels
+    expected = math.sqrt(2 * (sigma**2 + rounding)) / 255
+    for name in ("gap1", "gap4", "first"):
+        assert scores[f"e_warp_{name}"] == pytest.approx(expected, rel=0.02)
+    assert scores["stability_ratio_gap1"] == pytest.approx(expected / 0.001, rel=0.02)
+
+
+def test_flicker_of_the_whole_frame_gives_its_own_step():
+    source = np.full((4, *SIZE, 3), 100, dtype=np.uint8)
+    stylized = source + np.array([0, 10, 0, 10], dtype=np.uint8)[:, None, None, None]
+    scores = measure(source, stylized, still).scores()
+    assert scores["e_warp_gap1"] == pytest.approx(10 / 255)
+
+
+def test_following_the_source_brightness_is_no_error_after_luma_compensation():
+    source = np.stack([texture() // 2 + 4 * t for t in range(4)]).astype(np.uint8)
+    stylized = np.stack([255 - texture(seed=9) // 2 - 60 + 4 * t for t in range(4)])
+    scores = measure(source, stylized.astype(np.uint8), still).scores()
+    assert scores["e_warp_gap1"] == pytest.approx(4 / 255, rel=1e-4)
+    assert scores["e_warp_luma_gap1"] == pytest.approx(0, abs=1e-6)
+
+
+def test_distrusted_pixels_do_not_count():
+    source = np.full((3, *SIZE, 3), 100, dtype=np.uint8)
+    stylized = source.copy()
+    stylized[1, :, :10] = 255  # an error only where the mask is 0
+
+    def motion(prev_index, cur_index, prev, frame):
+        flow, certainty = still(prev_index, cur_index, prev, frame)
+        certainty[..., :10] = 0.5  # not above the threshold
+        return flow, certainty
+
+    scores = measure(source, stylized, motion).scores()
+    assert scores["e_warp_gap1"] == pytest.approx(0, abs=1e-6)
+    assert scores["mask_coverage_gap1"] == pytest.approx(1 - 10 / SIZE[1])
+
+
+def test_a_pair_across_a_cut_is_left_out_and_counted():
+    source = panning_clip(4, 0)
+    stylized = source.copy()
+    stylized[2:] = 255 - stylized[2:]
+
+    def motion(prev_index, cur_index, prev, frame):
+        flow, certainty = still(prev_index, cur_index, prev, frame)
+        return flow, certainty * float((prev_index < 2) == (cur_index < 2))
+
+    scores = measure(source, stylized, motion).scores()
+    assert (scores["pairs_gap1"], scores["pairs_skipped_gap1"]) == (2, 1)
+    assert scores["e_warp_gap1"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_constant_output_is_perfectly_steady_and_flagged():
+    source = panning_clip()
+    scores = measure(source, np.full_like(source, 90), pan(2)).scores()
+    assert scores["e_warp_gap1"] == pytest.approx(0, abs=1e-6)
+    assert scores["stability_ratio_gap4"] == pytest.approx(0, abs=1e-5)
+    assert "blank" in scores["not_stylized"]
+
+
+def test_a_painted_clip_is_not_flagged():
+    source = panning_clip()
+    assert measure(source, 255 - source, pan(2)).scores()["not_stylized"] is None
+
+
+def test_gaps_longer_than_the_clip_have_no_score():
+    source = panning_clip(3)
+    scores = measure(source, source, pan(2)).scores()
+    assert scores["e_warp_gap10"] is None
+    assert scores["stability_ratio_gap4"] is None
+    assert scores["pairs_gap4"] == 0
+
+
+def test_one_frame_has_no_stability():
+    scores = clip_scores(panning_clip(1), panning_clip(1))
+    assert scores["e_warp_gap1"] is None
+    assert scores["e_stab_huang"] is None
+
+
+def test_dis_flow_follows_a_pan():
+    # Painting in colours that stick to the surface is steady, painting that sticks to the
+    # screen is not: only flow from the source tells them apart.
+    source = panning_clip(5, 3, seed=1)
+    on_surface = 255 - source
+    on_screen = np.broadcast_to(255 - source[0], source.shape).copy()
+    moving = clip_scores(source, on_surface, gaps=(1,))
+    sliding = clip_scores(source, on_screen, gaps=(1,))
+    assert moving["flow_method"] == "dis"
+    assert moving["mask_coverage_gap1"] > 0.5
+    assert moving["stability_ratio_gap1"] == pytest.approx(
+        moving["e_warp_source_gap1"] / (moving["e_warp_source_gap1"] + 0.001), rel=1e-3
+    )
+    assert sliding["e_warp_gap1"] > 3 * moving["e_warp_gap1"]
+
+
+def test_the_worst_pair_shows_where_the_error_is():
+    source = panning_clip(5, 0)
+    stylized = source.copy()
+    stylized[3, 8:12, 20:30] ^= 128
+    worst = measure(source, stylized, still).stability.worst
+    assert (worst.error.prev, worst.error.cur) == (2, 3)
+    assert worst.error_map.shape == SIZE
+    inside = worst.error_map[8:12, 20:30]
+    np.testing.assert_allclose(inside, 128 / 255, rtol=1e-5)
+    assert worst.error_map.sum() == pytest.approx(inside.sum(), rel=1e-4)
+    np.testing.assert_array_equal(worst.cur, stylized[3])
+
+
+def test_memory_is_bounded_by_the_gap():
+    meter = PairMeter((1, 3), motion=still)
+    for frame in panning_clip(9, 0):
+        meter.update(frame, frame)
+    assert len(meter._recent) == 3
+    assert [(p.prev, p.cur) for p in meter.pairs["gap3"]] == [(t - 3, t) for t in range(3, 9)]
+    assert [p.prev for p in meter.pairs["first"]] == [0] * 8
+
+
+# what VGG sees
+
+
+def test_perceptual_scores_of_known_pictures():
+    vgg, source = tiny_vgg(), panning_clip(3)
+    style = texture(seed=7)
+    stylized = np.stack([style] * 3)
+    scores = clip_scores(source, stylized, style, vgg, gaps=(1,))
+    assert scores["style_distance"] == pytest.approx(0, abs=1e-5)
+    assert scores["style_distance_source"] > 0.01
+    assert scores["content_distance"] > 0.01
+    itself = clip_scores(source, source, style, vgg, gaps=(1,))
+    assert itself["content_distance"] == 0.0
+    assert itself["style_distance"] == itself["style_distance_source"]
+
+
+def test_the_style_image_is_compared_at_the_height_of_the_output():
+    vgg, source = tiny_vgg(), panning_clip(1)
+    style = texture(seed=7)
+    large = style.repeat(2, axis=0).repeat(2, axis=1)
+    scores = clip_scores(source, style[None], large, vgg)
+    assert scores["style_distance"] == pytest.approx(0, abs=1e-5)
+
+
+def test_frames_for_vgg_are_spread_evenly_over_a_clip_of_unknown_length():
+    meter = ClipMeter((1,), motion=still)
+    for t in range(37):
+        frame = np.full((8, 8, 3), t, dtype=np.uint8)
+        meter.update(frame, frame)
+    kept = [int(source[0, 0, 0]) for source, _ in meter._spread]
+    assert kept == [0, 8, 16, 24, 32]
+    assert len(kept) <= VGG_FRAMES
+
+
+# errors
+
+
+def test_different_counts_are_refused():
+    with pytest.raises(ValueError, match="source clip goes on after the other's 3 frames"):
+        clip_scores(panning_clip(4), panning_clip(3))
+
+
+def test_different_sizes_are_refused():
+    with pytest.raises(ValueError, match="stylized frame 0 is 54x40, expected 56x40"):
+        clip_scores(panning_clip(2), panning_clip(2)[:, :, 2:])
+
+
+def test_float_frames_are_refused():
+    with pytest.raises(ValueError, match="expected uint8"):
+        clip_scores(panning_clip(2) / 255, panning_clip(2))
+
+
+def test_no_frames_and_no_gaps_are_refused():
+    with pytest.raises(ValueError, match="at least one frame"):
+        clip_scores([], [])
+    with pytest.raises(ValueError, match="distances of 1 or more"):
+        clip_scores(panning_clip(2), panning_clip(2), gaps=(0,))
