@@ -59,8 +59,11 @@ class JohnsonNet(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> same shape, not clamped; H and W at least 16."""
         h, w = frames.shape[-2:]
-        x = pad_to_multiple(frames, self.multiple)
-        return (self.layers((x - 0.5) * 4) + 0.5)[..., :h, :w]
+        return self.paint(pad_to_multiple(frames, self.multiple))[..., :h, :w]
+
+    def paint(self, frames: Tensor) -> Tensor:
+        """`forward` for sides that are multiples of `multiple`."""
+        return self.layers((frames - 0.5) * 4) + 0.5
 
     def merged(self) -> JohnsonNet:
         """Nothing to merge; same interface as `FastNet`."""

@@ -1,0 +1,142 @@
+"""A trained network as one self-contained ONNX file, and the proof that it paints the same.
+
+The contract of the file is in the documentation of the runtime: input `frames` uint8
+(N, H, W, 3) RGB, output `stylized` likewise, N, H and W free.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from fastvid.nets import TransformerNet
+from fastvid.nets.blocks import pad_to_multiple
+
+log = logging.getLogger(__name__)
+
+OPSET = 18
+# One even and one odd size: the parity check covers padding and cropping.
+CHECK_SIZES = ((48, 64), (37, 53))
+MAX_SIDE_PX = 16384
+
+
+class UInt8Painter(nn.Module):
+    """The network between 8-bit frames: scaling, padding, cropping, clamping and rounding inside."""
+
+    def __init__(self, net: TransformerNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8 RGB -> same."""
+        h, w = frames.shape[1:3]
+        x = frames.permute(0, 3, 1, 2)
+        x = pad_to_multiple(x, self.net.multiple)  # on bytes: a quarter of the traffic
+        y = self.net.paint(x.float() / 255)[..., :h, :w]
+        return (y.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def export_onnx(net: TransformerNet, path: Path | str, metadata: Mapping[str, str]) -> Path:
+    """Write the network as ONNX, checked against torch before the file gets its name.
+
+    Args:
+        net: trained network; not changed.
+        path: target `.onnx`; replaced only by a file that passed the check.
+        metadata: text properties stored in the file (title, artist, licence, settings...).
+
+    Raises:
+        RuntimeError: if ONNX Runtime and torch differ by more than 1 of 255 anywhere.
+    """
+    path = Path(path)
+    copy = type(net)(**_init_arguments(net))
+    copy.load_state_dict(net.state_dict())
+    painter = UInt8Painter(copy.cpu().float().eval().merged()).eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        draft = Path(folder) / path.name
+        _write(painter, draft, metadata)
+        check_parity(painter, draft, CHECK_SIZES)
+        os.replace(draft, path)
+    log.info("exported %s (%.0f KiB)", path, path.stat().st_size / 1024)
+    return path
+
+
+def check_parity(painter: nn.Module, path: Path, sizes: Sequence[tuple[int, int]]) -> int:
+    """Largest difference between ONNX Runtime and torch in 8-bit levels, over all sizes.
+
+    Args:
+        painter: (N, H, W, 3) uint8 -> same.
+        path: the ONNX file.
+        sizes: (H, W) to try, with batches of 1 and 2.
+
+    Raises:
+        RuntimeError: if it exceeds 1.
+    """
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    worst = 0
+    for (h, w), batch in zip(sizes, (2, 1), strict=False):
+        frames = random.integers(0, 256, (batch, h, w, 3), dtype=np.uint8)
+        with torch.inference_mode():
+            expected = painter(torch.from_numpy(frames)).numpy()
+        (found,) = session.run(["stylized"], {"frames": frames})
+        if found.shape != expected.shape:
+            raise RuntimeError(
+                f"export refused: ONNX Runtime gives {found.shape} for {h}x{w}, "
+                f"torch {expected.shape}"
+            )
+        worst = max(worst, int(np.abs(found.astype(int) - expected.astype(int)).max()))
+    if worst > 1:
+        raise RuntimeError(
+            f"export refused: ONNX Runtime and torch differ by {worst} of 255 (at most 1 allowed); "
+            "is the network finite?"
+        )
+    return worst
+
+
+def _init_arguments(net: TransformerNet) -> dict[str, object]:
+    config = getattr(net, "config", None)
+    return {"config": config} if config is not None else net.settings()
+
+
+def _write(painter: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+    # A batch of 2 keeps the batch dimension free; odd sizes keep the padding general.
+    sample = torch.zeros(2, 38, 54, 3, dtype=torch.uint8)
+    shapes = {
+        0: Dim("n", min=1, max=1024),
+        1: Dim("h", min=16, max=MAX_SIDE_PX),
+        2: Dim("w", min=16, max=MAX_SIDE_PX),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            painter,
+            (sample,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["frames"],
+            output_names=["stylized"],
+            dynamic_shapes={"frames": shapes},
+            verbose=False,
+        )
+    model = program.model_proto
+    for key, value in {**metadata, "opset": str(OPSET)}.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    for node in model.graph.node:  # tracebacks of the exporting machine have no place in the file
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
