@@ -333,7 +333,7 @@ def test_frames_for_vgg_are_spread_evenly_over_a_clip_of_unknown_length():
     for t in range(37):
         frame = np.full((8, 8, 3), t, dtype=np.uint8)
         meter.update(frame, frame)
-    kept = [int(source[0, 0, 0]) for source, _ in meter._spread]
+    kept = [int(source[0, 0, 0]) for source, _ in meter._spread.kept]
     assert kept == [0, 8, 16, 24, 32]
     assert len(kept) <= VGG_FRAMES
 

@@ -24,6 +24,7 @@ what was used, `pairs_skipped_gap1` what was not.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -50,6 +51,7 @@ CONSTANT_STD = 2 / 255  # a picture with less contrast than this is blank
 SAME_RMSE = 1 / 255
 
 Score = float | int | str | None
+Item = TypeVar("Item")
 
 
 def style_distance(features: Mapping[str, Tensor], style_features: Mapping[str, Tensor]) -> float:
@@ -73,6 +75,26 @@ def content_distance(features: Tensor, source_features: Tensor) -> float:
     return float(difference / torch.linalg.vector_norm(source_features))
 
 
+class EvenSample(Generic[Item]):
+    """At most `limit` items, evenly spread over a sequence whose length nobody knows yet."""
+
+    def __init__(self, limit: int) -> None:
+        self.kept: list[Item] = []
+        self.stride = 1
+        self._limit = limit
+        self._count = 0
+
+    def add(self, item: Item) -> None:
+        """Keep every `stride`-th item; where they become too many, every second of those."""
+        if self._count % self.stride == 0:
+            if len(self.kept) == self._limit:
+                self.kept = self.kept[::2]
+                self.stride *= 2
+            if self._count % self.stride == 0:
+                self.kept.append(item)
+        self._count += 1
+
+
 class ClipMeter:
     """Scores of a clip, taken frame by frame in bounded memory.
 
@@ -94,8 +116,7 @@ class ClipMeter:
         self._shape: tuple[int, ...] = ()
         self._variance = 0.0
         self._difference = 0.0
-        self._stride = 1
-        self._spread: list[tuple[np.ndarray, np.ndarray]] = []
+        self._spread: EvenSample[tuple[np.ndarray, np.ndarray]] = EvenSample(VGG_FRAMES)
 
     def update(self, source: np.ndarray, stylized: np.ndarray) -> None:
         """Take the next frame of both clips, uint8 (H, W, 3) RGB of one size.
@@ -108,7 +129,7 @@ class ClipMeter:
         output = stylized.astype(np.float64) / 255
         self._variance += float(output.var(axis=(0, 1)).mean())
         self._difference += float(np.square(output - source / 255.0).mean())
-        self._sample(source, stylized)
+        self._spread.add((source, stylized))
         self.frames += 1
 
     def scores(
@@ -139,7 +160,7 @@ class ClipMeter:
         if style_image is not None and vgg is None:
             vgg = load_vgg(list(STYLE_LAYERS), arch="vgg19")
         if vgg is not None:
-            scores |= _perceptual_scores(self._spread, style_image, vgg)
+            scores |= _perceptual_scores(self._spread.kept, style_image, vgg)
         scores["output_std"] = (self._variance / self.frames) ** 0.5
         scores["output_source_rmse"] = (self._difference / self.frames) ** 0.5
         scores["not_stylized"] = self._not_stylized()
@@ -167,17 +188,6 @@ class ClipMeter:
                     f"{expected[1]}x{expected[0]}; stylise at the source's size or scale both"
                 )
         self._shape = expected
-
-    def _sample(self, source: np.ndarray, stylized: np.ndarray) -> None:
-        """Keep every `_stride`-th frame; when there are too many, every second of those."""
-        if self.frames % self._stride:
-            return
-        if len(self._spread) == VGG_FRAMES:
-            self._spread = self._spread[::2]
-            self._stride *= 2
-            if self.frames % self._stride:
-                return
-        self._spread.append((source.copy(), stylized.copy()))
 
 
 def clip_scores(
