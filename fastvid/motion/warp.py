@@ -47,9 +47,25 @@ def warp(image: Tensor, flow: Tensor, padding: str = "border") -> Tensor:
             f"warp: image is {image.shape[-2]}x{image.shape[-1]} but flow is {height}x{width}; "
             "resize the flow with resize_flow"
         )
-    dtype = torch.promote_types(torch.promote_types(image.dtype, flow.dtype), torch.float32)
+    return sample(image, *positions(flow), padding=padding)
+
+
+def sample(image: Tensor, x: Tensor, y: Tensor, padding: str = "border") -> Tensor:
+    """Bilinear look-up of an image at any positions, by the convention of `warp`.
+
+    Args:
+        image: (B, C, H, W).
+        x: columns in pixels, (B, h, w).
+        y: rows in pixels, same shape.
+        padding: `"border"` or `"zeros"`.
+
+    Returns:
+        (B, C, h, w), in the wider type of the arguments, at least float32.
+    """
+    height, width = image.shape[-2:]
+    dtype = torch.promote_types(torch.promote_types(image.dtype, x.dtype), torch.float32)
     with torch.autocast(image.device.type, enabled=False):
-        x, y = positions(flow.to(dtype))
+        x, y = x.to(dtype), y.to(dtype)
         # A side of one pixel has one position only: any divisor does.
         grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=-1)
         return F.grid_sample(
@@ -60,6 +76,8 @@ def warp(image: Tensor, flow: Tensor, padding: str = "border") -> Tensor:
 def positions(flow: Tensor) -> tuple[Tensor, Tensor]:
     """Where each pixel of a flow field points to: x and y, (B, H, W) each, in pixels."""
     height, width = flow.shape[-2:]
+    if flow.dtype.itemsize < 4:
+        flow = flow.float()
     x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     return x, y
@@ -76,7 +94,7 @@ def inside(flow: Tensor) -> Tensor:
     """
     _check_flow("inside", flow)
     height, width = flow.shape[-2:]
-    x, y = positions(flow.float() if flow.dtype.itemsize < 4 else flow)
+    x, y = positions(flow)
     return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))[:, None]
 
 
