@@ -5,7 +5,7 @@ cv2 and torch are imported by the functions that need them. What only paints fil
 """
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -14,8 +14,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-MAX_PIXELS = 2**27  # 134 megapixels; OpenCV itself stops at 2**30
 
 
 def _cv2() -> ModuleType:
@@ -70,23 +68,29 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
         raise ValueError(f"{path}: no image format of this suffix; use .png, .jpg or .webp")
     quality = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]
     _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
-    name = None
     try:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data.tobytes())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        write_atomically(path, data.tobytes())
     except OSError as error:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
         raise RuntimeError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename; raises OSError."""
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_beside(path: Path) -> Path:
+    """A new, empty, hidden file in the folder of `path`, with its suffix; raises OSError."""
+    name = f".{path.stem[:60]}.{secrets.token_hex(4)}.part{path.suffix}"
+    temporary = path.with_name(name)
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return temporary
 
 
 def resize_image(

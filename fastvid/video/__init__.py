@@ -7,17 +7,27 @@ that appears under its name only when it is complete. Never imports cv2 or torch
 A container belongs to one thread: the thread that iterates a reader opens and reads it, the thread
 that makes a writer is the one that writes and closes it.
 
-    with VideoReader("in.mp4") as reader, VideoWriter("out.mp4", reader.info, reader.size) as writer:
+    with VideoReader("in.mp4") as reader, VideoWriter("out.mp4", reader.info) as writer:
         for frame in reader:
             writer.write(replace(frame, image=paint(frame.image)))
 """
 
-from fastvid.video.reader import ReadReport, VideoReader
-from fastvid.video.source import Frame, MediaError, VideoInfo, probe
-from fastvid.video.stills import ImageWriter, SequenceWriter
+from fastvid.video.encoders import ENCODERS, OUTPUT_FILM_SUFFIXES
+from fastvid.video.reader import ReadReport, VideoReader, probe
+from fastvid.video.source import Frame, MediaError, VideoInfo
+from fastvid.video.stills import (
+    IMAGE_SUFFIXES,
+    OUTPUT_IMAGE_SUFFIXES,
+    ImageWriter,
+    SequenceWriter,
+)
 from fastvid.video.writer import VideoWriter, Writer, open_writer
 
 __all__ = [
+    "ENCODERS",
+    "IMAGE_SUFFIXES",
+    "OUTPUT_FILM_SUFFIXES",
+    "OUTPUT_IMAGE_SUFFIXES",
     "Frame",
     "ImageWriter",
     "MediaError",

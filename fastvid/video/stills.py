@@ -1,8 +1,11 @@
 """Still images and sequences of them through FFmpeg's codecs, without OpenCV."""
 
+import logging
 import os
 import re
-import tempfile
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -10,144 +13,262 @@ from typing import Self
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from fastvid.video.source import Frame, MediaError, VideoInfo, check_size, reason
+from fastvid.image import write_atomically
+from fastvid.video import color
+from fastvid.video.color import Orientation
+from fastvid.video.source import (
+    MAX_PIXELS,
+    Frame,
+    MediaError,
+    VideoInfo,
+    check_file,
+    check_size,
+    reason,
+)
+
+log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-SEQUENCE_RATE = Fraction(24)
+# suffix: encoder, its pixel format, its options
+_ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
+    ".png": ("png", "rgb24", {}),
+    ".jpg": ("mjpeg", "yuvj444p", {"qmin": "2", "qmax": "2"}),  # 2 is the finest useful scale
+    ".jpeg": ("mjpeg", "yuvj444p", {"qmin": "2", "qmax": "2"}),
+    ".webp": ("libwebp", "bgra", {"quality": "95"}),
+}
+OUTPUT_IMAGE_SUFFIXES = tuple(_ENCODERS)
+# first bytes of a file: FFmpeg's demuxer for one image of that kind
+_SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "png_pipe",
+    b"\xff\xd8\xff": "jpeg_pipe",
+    b"RIFF": "webp_pipe",
+    b"BM": "bmp_pipe",
+    b"II*\0": "tiff_pipe",
+    b"MM\0*": "tiff_pipe",
+}
+DEFAULT_RATE = Fraction(24)
 _PRINTF = re.compile(r"%(0?)(\d*)d")
+# EXIF orientation 1 to 8 as display matrices
+_EXIF: list[Orientation] = [
+    *[color.UPRIGHT, (-1, 0, 0, 1), (-1, 0, 0, -1), (1, 0, 0, -1)],
+    *[(0, 1, 1, 0), (0, 1, -1, 0), (0, -1, -1, 0), (0, -1, 1, 0)],
+]
 
 
 def is_image(path: Path) -> bool:
-    """Whether the path is one still image."""
-    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+    """Whether the path is one file with the suffix of a still image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether the path is a folder, a printf or a glob pattern rather than one file."""
-    return path.is_dir() or (
-        not path.exists() and bool(_PRINTF.search(path.name) or re.search(r"[*?\[]", path.name))
-    )
+    """Whether the path is a folder, a printf or a glob pattern rather than one file.
+
+    A file that really has such a name is a file.
+    """
+    if path.is_file():
+        return False
+    return path.is_dir() or bool(_PRINTF.search(path.name) or re.search(r"[*?\[]", path.name))
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts `x9` before `x10`."""
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part)
-        for part in re.split(r"(\d+)", name.lower())
-        if part
-    ]
+    parts = (part for part in re.split(r"(\d+)", name.lower()) if part)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
 
 
 def list_images(source: Path) -> list[Path]:
-    """The image files a still, folder or pattern stands for, in natural order.
+    """The image files that a still, a folder or a pattern stands for, in natural order.
+
+    A printf pattern takes every number there is; holes in the numbering are named in the log.
 
     Raises:
         MediaError: nothing matches.
     """
-    if is_image(source):
+    if source.is_file():
         return [source]
+    printf = _PRINTF.search(source.name)
+    folder = source if source.is_dir() else source.parent
+    files = [p for p in folder.iterdir() if is_image(p)] if folder.is_dir() else []
     if source.is_dir():
-        found = [p for p in source.iterdir() if is_image(p)]
-    elif _PRINTF.search(source.name) and not source.exists():
-        before, pad, digits, after = _PRINTF.split(source.name, maxsplit=1)
-        number = rf"\d{{{digits},}}" if pad and digits else r"\d+"
-        pattern = re.compile(re.escape(before) + number + re.escape(after))
-        folder = source.parent
-        names = folder.iterdir() if folder.is_dir() else []
-        found = [p for p in names if pattern.fullmatch(p.name) and p.is_file()]
+        found = [p for p in files if not p.name.startswith(".")]
+    elif printf:
+        before, after = source.name[: printf.start()], source.name[printf.end() :]
+        digits = rf"\d{{{printf[2]},}}" if printf[1] and printf[2] else r"\d+"
+        pattern = re.compile(f"{re.escape(before)}({digits}){re.escape(after)}")
+        numbered = {int(m[1]): p for p in files if (m := pattern.fullmatch(p.name))}
+        found = list(numbered.values())
+        if found and max(numbered) - min(numbered) + 1 != len(numbered):
+            holes = sorted(set(range(min(numbered), max(numbered))) - set(numbered))
+            log.warning("%s: %d numbers missing, first %d", source, len(holes), holes[0])
     else:
-        found = [p for p in source.parent.glob(source.name) if is_image(p)]
+        found = [p for p in files if p.match(source.name)]
     if not found:
-        raise MediaError(f"{source}: no image found ({', '.join(IMAGE_SUFFIXES)})")
+        raise MediaError(f"{source}: no image found ({' '.join(IMAGE_SUFFIXES)})")
     return sorted(found, key=lambda p: natural_key(p.name))
 
 
-def decode_image(path: Path) -> VideoFrame:
-    """The decoded, not yet upright, frame of one image file."""
-    formats = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
-    options = {"protocol_whitelist": "file", "format_whitelist": formats}
+def decode_image(path: Path) -> tuple[VideoFrame, Orientation]:
+    """The coded picture of one image file and how to turn it.
+
+    Raises:
+        MediaError: missing, damaged, no image, or too large.
+    """
+    check_file(path)
     try:
-        with (
-            path.open("rb") as file,
-            av.open(file, options={"format_whitelist": formats}) as container,
-        ):
-            return next(container.decode(video=0))
-    except (av.error.FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
-        raise MediaError(f"{path}: not a readable image ({reason(error)})") from None
-    finally:
-        del options
+        with path.open("rb") as file:
+            head = file.read(2**16)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({reason(error)})") from None
+    demuxer = next((d for s, d in _SIGNATURES.items() if head.startswith(s)), None)
+    if demuxer is None:
+        raise MediaError(f"{path}: not an image ({' '.join(IMAGE_SUFFIXES)})")
+    if demuxer == "png_pipe" and len(head) >= 24:
+        width, height = struct.unpack(">II", head[16:24])
+        check_size(path, height, width)
+    options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+    try:
+        name = "file:" + os.path.abspath(path)
+        with av.open(name, format=demuxer, options=options) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            frame = next(container.decode(stream))
+    except (av.error.FFmpegError, OSError, ValueError, IndexError, StopIteration):
+        raise MediaError(
+            f"{path}: image cannot be read (damaged, or above {MAX_PIXELS / 1e6:.0f} megapixels)"
+        ) from None
+    check_size(path, frame.height, frame.width)
+    is_jpeg = demuxer == "jpeg_pipe"
+    return frame, _exif_orientation(head) if is_jpeg else color.orientation_of(frame)
+
+
+def _exif_orientation(head: bytes) -> Orientation:
+    """Orientation by the EXIF block of a JPEG; FFmpeg's own reading leaves mirroring out."""
+    at = head.find(b"Exif\0\0")
+    tiff = head[at + 6 :] if at >= 0 else b""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    try:
+        if order is None:
+            return color.UPRIGHT
+        (offset,) = struct.unpack_from(order + "I", tiff, 4)
+        (num_entries,) = struct.unpack_from(order + "H", tiff, offset)
+        for index in range(num_entries):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, offset + 2 + 12 * index)
+            if tag == 0x0112 and 1 <= value <= 8:
+                return _EXIF[value - 1]
+    except struct.error:
+        pass
+    return color.UPRIGHT
 
 
 def probe_image(path: Path) -> VideoInfo:
-    """`VideoInfo` of a still image."""
-    frame = decode_image(path)
-    check_size(path, frame.width, frame.height)
-    turned = frame.rotation % 180 != 0
+    """`VideoInfo` of a still image.
+
+    Raises:
+        MediaError: see `decode_image`.
+    """
+    frame, orientation = decode_image(path)
+    turned = color.is_turned(orientation)
     height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
     return VideoInfo(
         path=path,
         width=width,
         height=height,
-        frame_rate=SEQUENCE_RATE,
-        time_base=1 / SEQUENCE_RATE,
+        frame_rate=DEFAULT_RATE,
+        time_base=1 / DEFAULT_RATE,
         num_frames=1,
-        rotation=frame.rotation % 360,
+        rotation=color.rotation_of(orientation),
+        bit_depth=max(component.bits for component in frame.format.components),
         is_still=True,
     )
 
 
-def probe_sequence(source: Path) -> VideoInfo:
-    """`VideoInfo` of a folder or pattern; every image is expected to have the first one's size."""
+def probe_sequence(source: Path, frame_rate: Fraction = DEFAULT_RATE) -> VideoInfo:
+    """`VideoInfo` of a folder or pattern, by its first image that can be read.
+
+    Raises:
+        MediaError: there is no image, or none that can be read.
+    """
     paths = list_images(source)
-    first = probe_image(paths[0])
-    return VideoInfo(
+    for path in paths:
+        try:
+            first = probe_image(path)
+            break
+        except MediaError as error:
+            last = error
+    else:
+        raise MediaError(f"{source}: none of its {len(paths)} images can be read; {last}")
+    return replace(
+        first,
         path=source,
-        width=first.width,
-        height=first.height,
-        frame_rate=SEQUENCE_RATE,
-        time_base=1 / SEQUENCE_RATE,
-        duration_s=float(len(paths) / SEQUENCE_RATE),
+        frame_rate=frame_rate,
+        time_base=1 / frame_rate,
+        duration_s=float(len(paths) / frame_rate),
         num_frames=len(paths),
+        is_still=False,
     )
 
 
 def encode_image(image: np.ndarray, suffix: str) -> bytes:
-    """PNG, JPEG or WebP bytes of a uint8 (H, W, 3) RGB image."""
-    codecs = {".png": ("png", "rgb24"), ".jpg": ("mjpeg", "yuvj444p"), ".webp": ("libwebp", "bgra")}
-    name, pixel_format = codecs[".jpg" if suffix.lower() == ".jpeg" else suffix.lower()]
-    context = av.CodecContext.create(name, "w")
-    context.width, context.height = image.shape[1], image.shape[0]
-    context.pix_fmt, context.time_base = pixel_format, Fraction(1, 25)
-    frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    frame = frame.reformat(format=pixel_format, dst_colorspace=5, dst_color_range=2)
-    return b"".join(bytes(p) for p in [*context.encode(frame), *context.encode(None)])
+    """PNG, JPEG or WebP bytes of a uint8 (H, W, 3) RGB image, by the suffix.
 
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename."""
+    Raises:
+        MediaError: another suffix, or a size that the format cannot hold.
+    """
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
-        )
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be written ({reason(error)})") from None
+        codec, pixel_format, options = _ENCODERS[suffix.lower()]
+    except KeyError:
+        choices = " ".join(OUTPUT_IMAGE_SUFFIXES)
+        raise MediaError(
+            f"images are written as {choices}, not as {suffix or 'no suffix'}"
+        ) from None
+    context = av.CodecContext.create(codec, "w")
+    assert isinstance(context, VideoCodecContext)
+    context.height, context.width = size = image.shape[0], image.shape[1]
+    context.pix_fmt, context.time_base, context.options = pixel_format, Fraction(1, 25), options
+    context.color_range = color.FULL
+    frame = color.from_rgb(image, size, pixel_format, matrix=6, color_range=color.FULL)
+    frame.pts = 0
+    try:
+        return b"".join(bytes(p) for p in [*context.encode(frame), *context.encode(None)])
+    except (av.error.FFmpegError, ValueError) as error:
+        raise MediaError(
+            f"{size[1]}x{size[0]} image cannot be written as {suffix} ({reason(error)})"
+        ) from None
 
 
 class ImageWriter:
-    """A still image as a writer: takes one frame. Interface of `VideoWriter`."""
+    """A still image, with the interface of `VideoWriter`; every frame replaces the one before.
 
-    def __init__(self, target: str | os.PathLike[str], overwrite: bool = False) -> None:
+    Attributes:
+        target: the image file.
+        num_frames: images written.
+    """
+
+    def __init__(
+        self,
+        target: str | os.PathLike[str],
+        size: tuple[int, int] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Check the target; nothing is written yet.
+
+        Args:
+            target: a .png, .jpg or .webp file.
+            size: (H, W) to scale to; None keeps the frame's own.
+            overwrite: replace an existing file.
+
+        Raises:
+            MediaError: the target exists, its folder does not, or the suffix is another.
+        """
         self.target = Path(target)
         self.num_frames = 0
-        if self.target.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-            raise MediaError(f"{target}: images are written as .png, .jpg or .webp")
+        self._size = size
+        _check_target(self.target)
         if self.target.exists() and not overwrite:
-            raise MediaError(f"{target}: exists already (--overwrite replaces it)")
+            raise MediaError(f"{target}: exists already; --overwrite replaces it")
 
     def __enter__(self) -> Self:
         return self
@@ -158,41 +279,101 @@ class ImageWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pass
+        """Nothing is open between two writes."""
 
     def write(self, frame: Frame) -> None:
-        """Write the image; it appears complete or not at all."""
-        write_atomically(self.target, encode_image(frame.image, self.target.suffix))
+        """Write the image; it appears complete or not at all.
+
+        Raises:
+            MediaError: it cannot be written.
+        """
+        self._save(frame, self.target)
+
+    def _save(self, frame: Frame, path: Path) -> None:
+        image = frame.image
+        if self._size is not None and image.shape[:2] != self._size:
+            image = color.from_rgb(image, self._size, "rgb24").to_ndarray()
+        try:
+            write_atomically(path, encode_image(image, path.suffix))
+        except OSError as error:
+            raise MediaError(f"{path}: cannot be written ({reason(error)})") from None
         self.num_frames += 1
 
     def close(self, partial: bool = False) -> Path | None:
-        """The file written, None when there was no frame."""
+        """The target; None when nothing was written."""
         return self.target if self.num_frames else None
+
+    def abort(self) -> None:
+        """Nothing to do: what was written is complete."""
 
 
 class SequenceWriter(ImageWriter):
-    """A folder (`out/`) or printf pattern (`out/x_%04d.png`) of images. Interface of `VideoWriter`."""
+    """A folder or a printf pattern of images, with the interface of `VideoWriter`.
+
+    A folder gets images named like the source's (`Frame.name`, else `names`), or numbered; a
+    pattern such as `out/x_%04d.png` is numbered from `start_number`. Frames keep their own sizes.
+    """
 
     def __init__(
         self,
         target: str | os.PathLike[str],
         overwrite: bool = False,
-        names: list[str] | None = None,
+        names: Sequence[str] = (),
         start_number: int = 1,
     ) -> None:
-        path = Path(target)
-        pattern = path if _PRINTF.search(path.name) else path / "%06d.png"
-        self.pattern, self.names, self.start_number = pattern, names, start_number
-        pattern.parent.mkdir(parents=True, exist_ok=True)
-        super().__init__(pattern, overwrite)
+        """Make the folder.
+
+        Args:
+            target: a folder, made if missing, or a printf pattern in one.
+            overwrite: write into a folder, or beside numbers, that hold such images already.
+            names: file names, in order, in a folder, for frames that carry none; a suffix that
+                is not written here becomes .png.
+            start_number: first number.
+
+        Raises:
+            MediaError: such images exist already, or the folder cannot be made.
+        """
+        self.target = Path(target)
+        self.num_frames = 0
+        self._size = None
+        self._names = names
+        self._number = start_number
+        self._in_folder = not _PRINTF.search(self.target.name)
+        self._pattern = self.target / "%06d.png" if self._in_folder else self.target
+        try:
+            self._pattern.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(f"{target}: folder cannot be made ({reason(error)})") from None
+        _check_target(self._pattern)
+        if not overwrite:
+            try:
+                old = list_images(self.target)[0]
+            except MediaError:
+                return
+            raise MediaError(f"{old}: exists already; --overwrite writes into the same folder")
 
     def write(self, frame: Frame) -> None:
-        """Write the next image of the sequence."""
-        number = self.start_number + self.num_frames
-        path = self.pattern.with_name(self.pattern.name % number)
-        write_atomically(path, encode_image(frame.image, path.suffix))
-        self.num_frames += 1
+        """Write the next image; it appears complete or not at all.
 
-    def close(self, partial: bool = False) -> Path | None:
-        """The folder or pattern written."""
-        return self.pattern if self.num_frames else None
+        Raises:
+            MediaError: it cannot be written.
+        """
+        path = self._pattern.with_name(_PRINTF.sub(self._digits, self._pattern.name, count=1))
+        known = self._names[self.num_frames] if self.num_frames < len(self._names) else None
+        name = frame.name or known
+        if self._in_folder and name:
+            path = self._pattern.with_name(Path(name).name)
+            if path.suffix.lower() not in _ENCODERS:
+                path = path.with_suffix(".png")
+        self._save(frame, path)
+        self._number += 1
+
+    def _digits(self, printf: re.Match[str]) -> str:
+        return str(self._number).rjust(int(printf[2] or 0), "0" if printf[1] else " ")
+
+
+def _check_target(path: Path) -> None:
+    if path.suffix.lower() not in _ENCODERS:
+        raise MediaError(f"{path}: images are written as {' '.join(OUTPUT_IMAGE_SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise MediaError(f"{path}: there is no folder {path.parent}")

@@ -1,0 +1,120 @@
+"""Which encoders and containers are offered, and what each is told. Data, not branches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fastvid.video.source import MediaError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """One of FFmpeg's video encoders.
+
+    Attributes:
+        pixel_format: for even sizes.
+        odd_format: for an odd width or height, which 4:2:0 cannot hold.
+        crf: quality when none is asked for, None where the encoder has no such scale.
+        quality: name of the option that takes it.
+        options: further options.
+        presets: what the common preset words mean here, where they mean something else.
+        tag: codec tag in mp4 and mov, where the default is not played everywhere.
+    """
+
+    pixel_format: str = "yuv420p"
+    odd_format: str = "yuv444p"
+    crf: float | None = None
+    quality: str = "crf"
+    options: Mapping[str, str] = field(default_factory=dict)
+    presets: Mapping[str, str] = field(default_factory=dict)
+    tag: str | None = None
+
+
+_SVT_PRESETS = {
+    **{"ultrafast": "12", "superfast": "11", "veryfast": "10", "faster": "9", "fast": "8"},
+    **{"medium": "7", "slow": "5", "slower": "4", "veryslow": "3"},
+}
+_NVENC_PRESETS = {
+    **{"ultrafast": "p1", "superfast": "p1", "veryfast": "p2", "faster": "p3", "fast": "p3"},
+    **{"medium": "p4", "slow": "p5", "slower": "p6", "veryslow": "p7"},
+}
+ENCODERS: dict[str, Encoder] = {
+    "libx264": Encoder(crf=18),
+    "libx265": Encoder(crf=22, options={"x265-params": "log-level=none"}, tag="hvc1"),
+    "libsvtav1": Encoder(odd_format="", crf=30, presets=_SVT_PRESETS),
+    "h264_nvenc": Encoder(crf=21, quality="cq", presets=_NVENC_PRESETS),
+    "hevc_nvenc": Encoder(crf=24, quality="cq", presets=_NVENC_PRESETS, tag="hvc1"),
+    # profile 3 is "422 HQ"; its quantiser scale runs like crf, lower is better
+    "prores_ks": Encoder("yuv422p10le", "yuv444p10le", None, "qscale", {"profile": "3"}),
+    "ffv1": Encoder("bgr0", "bgr0", None, "", {"level": "3", "slicecrc": "1"}),  # lossless
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a container holds without re-encoding.
+
+    Attributes:
+        sound: codecs whose packets can be copied, None for all.
+        sound_encoder: what other sound is encoded with.
+        subtitles: codecs that can be copied.
+        options: of FFmpeg's muxer.
+    """
+
+    sound: frozenset[str] | None
+    sound_encoder: str
+    subtitles: frozenset[str]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+_FASTSTART = {"movflags": "+faststart"}  # the index in front: plays while it loads
+_MP4_SOUND = frozenset("aac mp3 mp3float mp2 ac3 eac3 alac opus libopus flac".split())
+_MOV_SOUND = frozenset(
+    "aac mp3 mp3float ac3 eac3 alac "
+    "pcm_s16le pcm_s16be pcm_s24le pcm_s24be pcm_s32le pcm_s32be pcm_f32le pcm_u8".split()
+)
+_TEXT = frozenset({"mov_text"})
+FORMATS: dict[str, Format] = {
+    ".mp4": Format(_MP4_SOUND, "aac", _TEXT, _FASTSTART),
+    ".m4v": Format(_MP4_SOUND, "aac", _TEXT, _FASTSTART),
+    ".mov": Format(_MOV_SOUND, "aac", _TEXT, _FASTSTART),
+    ".mkv": Format(
+        None,
+        "aac",
+        frozenset("subrip srt ass ssa webvtt pgssub hdmv_pgs_subtitle dvdsub dvbsub".split()),
+    ),
+    ".webm": Format(
+        frozenset({"opus", "libopus", "vorbis", "libvorbis"}), "libopus", frozenset({"webvtt"})
+    ),
+}
+OUTPUT_FILM_SUFFIXES = tuple(FORMATS)
+
+
+def encoder_of(codec: str) -> Encoder:
+    """What the encoder is told; raises MediaError that lists the choices."""
+    try:
+        return ENCODERS[codec]
+    except KeyError:
+        raise MediaError(f"codec {codec} is not offered; choose {', '.join(ENCODERS)}") from None
+
+
+def format_of(suffix: str, name: object) -> Format:
+    """What the container of a suffix holds; raises MediaError that lists the choices."""
+    try:
+        return FORMATS[suffix.lower()]
+    except KeyError:
+        raise MediaError(
+            f"{name}: films are written as {' '.join(FORMATS)}, not as {suffix or 'no suffix'}"
+        ) from None
+
+
+def encoder_options(codec: str, crf: float | None, preset: str | None) -> dict[str, str]:
+    """FFmpeg options for a quality (lower is better) and a speed."""
+    encoder = encoder_of(codec)
+    options = dict(encoder.options)
+    quality = encoder.crf if crf is None else crf
+    if quality is not None and encoder.quality:
+        number = int(quality) if encoder.quality == "cq" or codec == "libsvtav1" else quality
+        options[encoder.quality] = f"{number:g}"
+    if preset is not None and codec not in ("prores_ks", "ffv1"):
+        options["preset"] = encoder.presets.get(preset, preset)
+    return options
