@@ -41,7 +41,7 @@ class _Transcoder:
         context.time_base = Fraction(1, rate)
         self._resampler = AudioResampler(context.format, context.layout, rate)
 
-    def packets(self, packet: Packet[AudioStream] | None, zero_s: Fraction) -> Iterator[Packet]:
+    def packets(self, packet: "Packet[AudioStream] | None", zero_s: Fraction) -> Iterator[Packet]:
         """Encoded packets so far; None flushes. `zero_s` becomes time 0."""
         try:
             frames = packet.decode() if packet is not None else []
