@@ -1,0 +1,354 @@
+"""One training run, from a configuration to the exported network."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from fastvid import checkpoint
+from fastvid.config import StyleConfig, TrainConfig
+from fastvid.export import export_onnx
+from fastvid.image import read_image, resize_image, to_tensor
+from fastvid.motion.scenes import demo_frames
+from fastvid.nets import build_net
+from fastvid.perceptual.vgg import load_vgg
+from fastvid.training.callbacks import MetricsCsv, ProgressLine, SampleStrips, StopAtStepEnd
+from fastvid.training.data import (
+    Clips,
+    GeneratedScenes,
+    Photos,
+    Source,
+    StepSampler,
+    TrainingSamples,
+    list_photos,
+    loader,
+)
+from fastvid.training.module import StyleTransferModule
+from fastvid.training.pairs import ClipPairs, PairSettings, list_clips, load_pairs
+
+log = logging.getLogger(__name__)
+
+RUN_FOLDER_VARIABLE = "FASTVID_RUN_FOLDER"  # tells the other processes of a run where it lives
+NUM_SAMPLE_FRAMES = 3
+
+
+class InterruptedRun(Exception):
+    """The run was stopped by a signal; a checkpoint of its last step is kept."""
+
+
+def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path:
+    """Train, export, and return the path of the ONNX file.
+
+    Writes `<outputs>/<style>/<time>/`: `NAME.onnx`, `NAME.json`, `NAME.safetensors`,
+    `metrics.csv`, `samples/`, `checkpoints/`.
+
+    Raises:
+        InterruptedRun: after Ctrl-C or SIGTERM.
+        FileNotFoundError: weights, painting or clips are missing.
+        ValueError: for impossible settings.
+        RuntimeError: if the loss is not finite, or the exported file disagrees with torch.
+    """
+    check(config)
+    resume_from = find_checkpoint(config, outputs)
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    module = build_module(config)
+    samples, shown = build_samples(config)
+    folder = run_folder(config, outputs, resume_from)
+    stopper = StopAtStepEnd()
+    trainer = build_trainer(
+        config, folder, [SampleStrips(folder / "samples", shown, config.sample_every), stopper]
+    )
+    fit(trainer, module, samples, resume_from)
+    if stopper.interrupted and trainer.global_step < config.max_steps:
+        last = folder / "checkpoints" / f"step_{trainer.global_step:06d}.ckpt"
+        trainer.save_checkpoint(last, weights_only=False)  # the whole state, not the net alone
+        raise InterruptedRun(
+            f"stopped after step {trainer.global_step} of {config.max_steps}; "
+            "the same command with resume=auto goes on"
+        )
+    path = folder / f"{config.style.name}.onnx"
+    if trainer.is_global_zero:
+        finish(module, folder, path)
+    return path
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse settings that could only fail later.
+
+    Raises:
+        ValueError: says which key, what was expected and what was found.
+    """
+    if config.max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1, not {config.max_steps}")
+    if not 0 <= config.still_fraction <= 1:
+        raise ValueError(f"still_fraction must be from 0 to 1, not {config.still_fraction}")
+    if config.data.kind not in ("clips", "synthetic"):
+        raise ValueError(f"data.kind is 'clips' or 'synthetic', not {config.data.kind!r}")
+    if config.data.crop_px < 64 or config.data.crop_px % 4:
+        raise ValueError(
+            f"data.crop_px must be a multiple of 4 from 64 up, not {config.data.crop_px}"
+        )
+    if config.data.kind == "clips" and config.data.height_px < config.data.crop_px:
+        raise ValueError(
+            f"data.crop_px {config.data.crop_px} exceeds data.height_px {config.data.height_px}"
+        )
+
+
+def find_checkpoint(config: TrainConfig, outputs: Path) -> Path | None:
+    """The checkpoint to resume from.
+
+    `resume=auto` takes the newest run of this style and net that has no exported network yet, and
+    starts afresh when there is none.
+
+    Raises:
+        FileNotFoundError: if `resume` names a file that does not exist.
+    """
+    if not config.resume:
+        return None
+    if config.resume != "auto":
+        path = Path(config.resume)
+        if not path.is_file():
+            raise FileNotFoundError(f"resume={config.resume}: no such checkpoint")
+        return path
+    name = config.style.name
+    for folder in sorted((outputs / name).glob("*/checkpoints"), reverse=True):
+        files = sorted(folder.glob("step_*.ckpt"))
+        if files and not (folder.parent / f"{name}.onnx").exists():
+            log.info("resuming %s", files[-1])
+            return files[-1]
+    log.info("resume=auto: no unfinished run of %s in %s, starting afresh", name, outputs)
+    return None
+
+
+def run_folder(config: TrainConfig, outputs: Path, resume_from: Path | None) -> Path:
+    """Where this run writes; the folder of the checkpoint for a resumed one."""
+    if resume_from is not None:
+        folder = resume_from.parent.parent
+    elif RUN_FOLDER_VARIABLE in os.environ:  # another process of a distributed run
+        folder = Path(os.environ[RUN_FOLDER_VARIABLE])
+    else:
+        folder = outputs / config.style.name / time.strftime("%Y-%m-%d_%H-%M-%S")
+        os.environ[RUN_FOLDER_VARIABLE] = str(folder)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def build_module(config: TrainConfig) -> StyleTransferModule:
+    """Network, painting and VGG put together."""
+    loss = config.loss
+    vgg = load_vgg([*loss.content_layers, *loss.style_layers], loss.arch, config.data.root)
+    painting = to_tensor(read_painting(config.style, Path(config.data.root)))
+    net = build_net(config.net.name, config.net.settings)
+    if config.init:
+        trained, origin = checkpoint.load(config.init)
+        if (origin.net, trained.settings()) != (config.net.name, net.settings()):
+            raise ValueError(f"init={config.init} is a {origin.net}, not this {config.net.name}")
+        net.load_state_dict(trained.state_dict())
+    description = checkpoint.Description(
+        net=config.net.name,
+        settings=net.settings(),
+        style=asdict(config.style),
+        training={key: value for key, value in asdict(config).items() if key != "style"},
+        git_revision=checkpoint.git_revision(),
+        versions=checkpoint.package_versions(),
+    )
+    return StyleTransferModule(net, vgg, painting, config, description)
+
+
+def read_painting(style: StyleConfig, data_root: Path) -> np.ndarray:
+    """The painting at the height its strokes shall have, uint8 (H, W, 3) RGB.
+
+    Raises:
+        FileNotFoundError: if it is neither below `<data root>/styles` nor a path of its own.
+    """
+    path = Path(style.image)
+    if not path.is_file():
+        path = data_root / "styles" / style.image
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no painting {style.image}, neither here nor in {data_root / 'styles'}; set "
+            "style.image to a picture, or FASTVID_DATA to a folder that has styles/"
+        )
+    return resize_image(read_image(path), height_px=style.height_px)
+
+
+def build_samples(config: TrainConfig) -> tuple[TrainingSamples, Tensor]:
+    """Training samples, and the frames that the sample strips show, (N, 3, H, W)."""
+    data = config.data
+    stills: list[Source]
+    movers: list[Source]
+    if data.kind == "synthetic":
+        scenes = GeneratedScenes()
+        stills, movers = [scenes], [scenes]
+        shown = np.stack(list(demo_frames(NUM_SAMPLE_FRAMES, (180, 320))))
+    else:
+        settings = PairSettings(
+            data.height_px,
+            tuple(data.gaps),
+            data.anchor_every,
+            method=config.flow.method,
+            rule=config.flow.rule,
+        )
+        root, cache = Path(data.root), Path(data.cache)
+        clips = load_pairs(list_clips(root / "video", data.holdout), settings, cache)
+        clips = [clip for clip in clips if _fits(clip, data.crop_px)]
+        if not clips:
+            raise ValueError(f"every clip is smaller than data.crop_px {data.crop_px}; lower it")
+        stills, movers = [Clips(clips)], [Clips(clips)]
+        photos = list_photos(root / "photos")
+        if photos:
+            stills.append(Photos(photos))
+        strip_clips = clips
+        if data.holdout:
+            unseen = [p for p in list_clips(root / "video") if p.stem in data.holdout]
+            strip_clips = load_pairs(unseen[:NUM_SAMPLE_FRAMES], settings, cache)
+        shown = _strip_frames(strip_clips)
+    samples = TrainingSamples(
+        stills,
+        movers,
+        num_stills=config.still_steps * config.batch_size,
+        crop_px=data.crop_px,
+        real_fraction=data.real_fraction,
+        noise_std=data.noise_std,
+        exposure=data.exposure,
+        seed=config.seed,
+    )
+    return samples, to_tensor(shown)
+
+
+def build_trainer(
+    config: TrainConfig, folder: Path, extra_callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's trainer with our callbacks; several devices by its own switches."""
+    options = config.trainer
+    return pl.Trainer(
+        accelerator=options.accelerator,
+        devices=int(options.devices) if options.devices.isdigit() else options.devices,
+        num_nodes=options.num_nodes,
+        precision=options.precision,  # type: ignore[arg-type]
+        max_steps=config.max_steps,
+        max_epochs=-1,
+        gradient_clip_val=config.clip_norm,
+        use_distributed_sampler=False,  # StepSampler shares the samples out
+        callbacks=[
+            ProgressLine(),
+            MetricsCsv(folder / "metrics.csv", config.log_every),
+            ModelCheckpoint(
+                folder / "checkpoints",
+                "step_{step:06d}",
+                auto_insert_metric_name=False,
+                every_n_train_steps=config.checkpoint_every,
+                save_top_k=1,
+                monitor=None,
+                enable_version_counter=False,
+            ),
+            *extra_callbacks,
+        ],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+
+
+def fit(
+    trainer: pl.Trainer,
+    module: StyleTransferModule,
+    samples: TrainingSamples,
+    resume_from: Path | None,
+) -> None:
+    """Run the trainer to its last step, from the beginning or from a checkpoint."""
+    config = module.config
+    with warnings.catch_warnings():
+        # Few loader processes are meant: the samples are cheap, and two cores have no spare one.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        trainer.fit(module, _Batches(samples, config), ckpt_path=resume_from, weights_only=True)
+
+
+def finish(module: StyleTransferModule, folder: Path, path: Path) -> None:
+    """Write the averaged network as safetensors and ONNX, and its card."""
+    style, description = module.config.style, module.description
+    description = replace(description, step=module.global_step)
+    net = build_net(description.net, description.settings)
+    net.load_state_dict(module.averaged.module.state_dict())
+    checkpoint.save(path.with_suffix(".safetensors"), net, description)
+    export_onnx(net, path, onnx_metadata(description))
+    card = {
+        "name": style.name,
+        "title": style.title or style.name,
+        "artist": style.artist,
+        "year": style.year,
+        "licence": style.licence,
+        "net": description.net,
+        "step": description.step,
+        "git_revision": description.git_revision,
+        "versions": description.versions,
+        "training": description.training,
+        "scores": {},
+    }
+    (folder / f"{style.name}.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def onnx_metadata(description: checkpoint.Description) -> dict[str, str]:
+    """Text properties of the exported file."""
+    style = description.style
+    return {
+        "title": str(style.get("title") or style.get("name", "")),
+        "artist": str(style.get("artist", "")),
+        "licence": str(style.get("licence", "")),
+        "net": description.net,
+        "training": json.dumps(description.training),
+        "step": str(description.step),
+        "git_revision": description.git_revision,
+    }
+
+
+class _Batches(pl.LightningDataModule):
+    """Hands the loader out once the trainer knows the step that it starts from."""
+
+    def __init__(self, samples: TrainingSamples, config: TrainConfig) -> None:
+        super().__init__()
+        self.samples, self.config = samples, config
+
+    def train_dataloader(self) -> torch.utils.data.DataLoader[dict[str, Tensor]]:
+        trainer = self.trainer
+        assert trainer is not None
+        sampler = StepSampler(
+            trainer.global_step,
+            self.config.max_steps,
+            self.config.batch_size,
+            trainer.global_rank,
+            trainer.world_size,
+        )
+        return loader(self.samples, sampler, self.config.trainer.num_workers)
+
+
+def _fits(clip: ClipPairs, crop_px: int) -> bool:
+    fits = min(clip.frames.shape[1:3]) >= crop_px
+    if not fits:
+        log.warning("skipping %s: smaller than data.crop_px %d", clip.name, crop_px)
+    return fits
+
+
+def _strip_frames(clips: list[ClipPairs]) -> np.ndarray:
+    """A few frames of a few clips at one size, (N, H, W, 3)."""
+    frames = [
+        clip.frames[len(clip.frames) * (k + 1) // (NUM_SAMPLE_FRAMES + 1)]
+        for k, clip in zip(range(NUM_SAMPLE_FRAMES), clips * NUM_SAMPLE_FRAMES, strict=False)
+    ]
+    landscape = [np.asarray(f) for f in frames if f.shape[1] >= f.shape[0]] or frames
+    return np.stack([resize_image(np.asarray(f), size=(270, 480)) for f in landscape])

@@ -1,0 +1,48 @@
+"""Train a network from one painting: python train.py style=starry_night [key=value ...]."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fastvid.config import TrainConfig
+
+ConfigStore.instance().store("base_train", TrainConfig)
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Compose, train, and print the path of the exported network as the last line of stdout."""
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, TrainConfig)
+    from fastvid.training.run import InterruptedRun, train  # after composition: it takes seconds
+
+    try:
+        path = train(config)
+    except InterruptedRun as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(130)
+    except (OSError, RuntimeError, ValueError) as error:
+        if logging.getLogger().isEnabledFor(logging.DEBUG):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(path)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let its errors through to the line below
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
