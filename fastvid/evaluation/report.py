@@ -1,0 +1,117 @@
+"""Measured figures for people and for machines: tables, and what they were measured with."""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastvid.runtime.report import versions
+
+PACKAGES = ("opencv-python", "opencv-python-headless", "torch")
+
+
+def provenance() -> dict[str, Any]:
+    """Package versions and the machine, for a report that has to be made again."""
+    found = versions()
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"versions": found, "machine": machine()}
+
+
+def machine() -> dict[str, str | int | float | None]:
+    """Processor, cores this process may use, memory and system; no host name, no user."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory_gib = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory_gib = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+    return {
+        "cpu": _cpu_name(),
+        "cores": cores,
+        "memory_gib": memory_gib,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Aligned columns, the first one to the left, the rest to the right."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        first, *rest = (cell.ljust(w) if i == 0 else cell.rjust(w)
+                        for i, (cell, w) in enumerate(zip(row, widths, strict=True)))  # fmt: skip
+        lines.append("  ".join([first, *rest]).rstrip())
+    return "\n".join(lines)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The same as a Markdown table, numbers to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A score for a table; a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def clip_table(scores: Mapping[str, Any]) -> str:
+    """The scores of one clip as `metrics.clip_scores` names them, gaps side by side."""
+    spans = [name.removeprefix("e_warp_") for name in scores
+             if name.startswith(("e_warp_gap", "e_warp_first"))]  # fmt: skip
+    labels = [f"gap {s.removeprefix('gap')}" if s != "first" else "first frame" for s in spans]
+    rows = [
+        [title, *[number(scores[f"{key}_{span}"], digits) for span in spans]]
+        for title, key, digits in (
+            ("stability_ratio", "stability_ratio", 2),
+            ("e_warp", "e_warp", 4),
+            ("e_warp of the source", "e_warp_source", 4),
+            ("e_warp_luma", "e_warp_luma", 4),
+            ("trusted share", "mask_coverage", 2),
+            ("pairs", "pairs", 0),
+        )
+    ]
+    lines = [format_table(["", *labels], rows), ""]
+    if scores.get("style_distance") is not None:
+        share = scores["style_distance"] / scores["style_distance_source"]
+        lines.append(
+            f"style_distance    {number(scores['style_distance'])}  "
+            f"({share:.0%} of the source's {number(scores['style_distance_source'])})"
+        )
+    for key in ("content_distance", "content_distance_relu4_2"):
+        if scores.get(key) is not None:
+            lines.append(f"{key:<17} {number(scores[key])}")
+    lines.append(
+        f"e_stab            {number(scores['e_stab_reconet'], 4)} (ReCoNet)  "
+        f"{number(scores['e_stab_huang'], 4)} (Huang)"
+    )
+    skipped = sum(int(scores[f"pairs_skipped_{span}"]) for span in spans)
+    if skipped:
+        lines.append(f"{skipped} pairs left out: less than 1 % of the frame could be followed")
+    if scores["not_stylized"]:
+        lines.append(f"NOT STYLISED: {scores['not_stylized']}")
+    return "\n".join(lines)
+
+
+def probe_table(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """Probe scores, one column for each way of running the network."""
+    names = list(next(iter(columns.values())))
+    rows = [[name, *[number(column[name]) for column in columns.values()]] for name in names]
+    return format_table(["", *columns], rows)
+
+
+def _cpu_name() -> str:
+    """What the processor calls itself; the architecture where it does not say."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
