@@ -19,7 +19,6 @@ from fastvid.video.stills import (
     ImageWriter,
     SequenceWriter,
     is_image,
-    is_sequence,
 )
 from fastvid.video.tracks import AudioMode, Tracks
 
@@ -187,7 +186,7 @@ class VideoWriter:
             context.sample_aspect_ratio = info.sample_aspect_ratio
         if self._encoder.tag and self.target.suffix.lower() in (".mp4", ".m4v", ".mov"):
             context.codec_tag = self._encoder.tag
-        if not (info.is_still or is_sequence(info.path) or is_image(info.path)):
+        if info.path.is_file() and not (info.is_still or is_image(info.path)):  # else no sound
             self._tracks = Tracks(
                 info.path, self._container, self._format, audio, self._zero_s, self._end_s
             )
