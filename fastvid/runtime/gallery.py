@@ -1,8 +1,10 @@
-"""The shipped styles: which networks lie in `fastvid/styles` and what their cards say."""
+"""The shipped styles: the networks in `fastvid/styles` and their cards; `fastvid styles`."""
 
+import argparse
 import difflib
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ log = logging.getLogger(__name__)
 
 STYLES_DIR = Path(__file__).resolve().parent.parent / "styles"
 DEFAULT_STYLE = "starry_night"
+SCORES = ("style_distance", "stability_ratio")  # of a card, shown in the table
 
 
 def list_styles(folder: Path = STYLES_DIR) -> dict[str, dict[str, Any]]:
@@ -63,3 +66,38 @@ def _read_card(path: Path) -> dict[str, Any]:
         log.warning("card %s cannot be read (%s)", path.name, error)
         return {}
     return card if isinstance(card, dict) else {}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `fastvid styles`."""
+    parser.add_argument("--json", action="store_true", help="names and whole cards as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`fastvid styles`: one line per style on stdout; returns the exit code."""
+    cards = list_styles()
+    if args.json:
+        sys.stdout.write(json.dumps(cards, indent=2) + "\n")
+        return 0
+    if not cards:
+        log.warning("no style is installed in %s; train one with train.py style=NAME", STYLES_DIR)
+    columns = ("title", "artist", "year", "net")
+    rows: list[tuple[str, ...]] = [("style", *columns, *SCORES)]
+    for name, card in cards.items():
+        known = [str(card.get(column) or "-") for column in columns]
+        rows.append((name, *known, *[_score(card, score) for score in SCORES]))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows if cards else ():
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    return 0
+
+
+def _score(card: dict[str, Any], name: str) -> str:
+    """A headline figure of a card: its mean over the clips where several were measured."""
+    scores = card.get("scores")
+    value = scores.get(name) if isinstance(scores, dict) else None
+    if isinstance(value, dict):
+        numbers = [v for v in value.values() if isinstance(v, int | float)]
+        value = sum(numbers) / len(numbers) if numbers else None
+    return f"{value:.3f}" if isinstance(value, int | float) else "-"

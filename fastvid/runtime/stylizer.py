@@ -27,7 +27,9 @@ CUDA = "CUDAExecutionProvider"
 class Stylizer(Protocol):
     """What the pipeline needs from an engine."""
 
+    name: str
     engine: str
+    device: str
     metadata: Mapping[str, str]
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -41,6 +43,7 @@ class OnnxStylizer:
     """A network of the fastvid contract in ONNX Runtime.
 
     Attributes:
+        name: of the style, `starry_night`.
         engine: what really runs, for people: `ONNX Runtime 1.31.1 CPU`.
         device: `cpu` or `cuda`, what really runs.
         metadata: title, artist, net, licence and the rest of what the file says about itself.
@@ -51,7 +54,7 @@ class OnnxStylizer:
 
         Args:
             model: the ONNX file's bytes.
-            name: what messages call it.
+            name: of the style.
             device: `auto` falls back to the CPU and says why; `cuda` fails instead.
 
         Raises:
@@ -61,8 +64,9 @@ class OnnxStylizer:
         if device not in DEVICES:
             raise ValueError(f"device is {device!r}; choices: {', '.join(DEVICES)}")
         self._model = model
-        self._name = name
-        self._session, self.device = _open_session(model, name, device)
+        self.name = name
+        self._session, where = _open_session(model, name, device)
+        self.device: str = where
         self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.engine = f"ONNX Runtime {ort.__version__} {self.device.upper()}"
 
@@ -101,7 +105,7 @@ class OnnxStylizer:
             raise ValueError("adapt: expected at least one frame, got none")
         measuring = folding.add_statistics(self._model)
         if measuring is None:
-            log.debug("%s has no instance norm: it is a fixed function already", self._name)
+            log.debug("%s has no instance norm: it is a fixed function already", self.name)
             return
         session = _build(measuring, [CUDA, CPU] if self.device == "cuda" else [CPU])
         names = [output.name for output in session.get_outputs()]
@@ -110,7 +114,9 @@ class OnnxStylizer:
             for i in range(len(frames))
         ]
         folded = folding.fold_statistics(self._model, measured)
-        self._session, _ = _open_session(folded, self._name, self.device)
+        self._session, _ = _open_session(
+            folded, self.name, "cuda" if self.device == "cuda" else "cpu"
+        )
 
 
 def load(style: str | Path = DEFAULT_STYLE, device: Device = "auto") -> OnnxStylizer:
@@ -126,7 +132,7 @@ def load(style: str | Path = DEFAULT_STYLE, device: Device = "auto") -> OnnxStyl
         RuntimeError: if `cuda` is asked for and the network would not run there.
     """
     path = find_model(style)
-    return OnnxStylizer(path.read_bytes(), path.name, device)
+    return OnnxStylizer(path.read_bytes(), path.name.removesuffix(".onnx"), device)
 
 
 def check_frames(frames: np.ndarray) -> None:

@@ -1,0 +1,249 @@
+"""The command line of `infer.py`: arguments, messages, exit codes; the work is in `pipeline`."""
+
+import argparse
+import inspect
+import logging
+import math
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastvid.runtime.console import (
+    FAILURE,
+    INTERRUPTED,
+    Console,
+    Parser,
+    Progress,
+    duration,
+    log_error,
+    one_line,
+    run_command,
+)
+from fastvid.runtime.finish import Finish
+from fastvid.runtime.gallery import DEFAULT_STYLE, find_model
+from fastvid.runtime.jobs import Job, plan
+from fastvid.runtime.pipeline import Encoding, Interrupted, paint, stylize
+from fastvid.runtime.report import Report, write_json
+from fastvid.runtime.stylizer import DEVICES, MIN_SIDE_PX, Stylizer, load
+from fastvid.video import MediaError
+
+log = logging.getLogger(__name__)
+
+_CAMERA = re.compile(r"camera:(\d+)")
+
+# Options of the command that are arguments of `stylize`, with its own defaults.
+_OPTIONS = (
+    "strength keep_colors height_px start_s end_s side_by_side crf preset codec audio overwrite"
+).split()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `infer.py`; returns the exit code.
+
+    0: all was painted; 1: something was not, said in one line each; 2: wrong usage; 130: Ctrl-C.
+    Paths of the results are the last lines of standard output, all else goes to standard error.
+    """
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    _check(parser, args)
+    return run_command(lambda console: _Run(args, console).run(), args.verbose)
+
+
+def make_parser() -> Parser:
+    """The parser of `infer.py`; defaults are those of `pipeline.stylize`."""
+    parser = Parser(
+        prog="infer.py",
+        description="Paint films and images in the style of a painting.",
+        epilog="Exit code: 0 all was painted, 1 something was not, 2 wrong usage, 130 Ctrl-C (what "
+        "was painted so far is kept as NAME.partial.EXT). A damaged source is painted as far as "
+        "it can be read, and counts as a failure.",
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="a video, an image, a folder, a printf or glob pattern of images, camera:0",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", help="file, or folder for several inputs; default: "
+        "INPUT's name with the style's, beside INPUT",
+    )  # fmt: skip
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--style", default=DEFAULT_STYLE, help="name of a shipped style")
+    which.add_argument("--model", metavar="FILE.onnx", type=Path, help="a network of your own")
+    look = parser.add_argument_group("look")
+    look.add_argument(
+        "--strength", type=float, metavar="0..1", help="blend with the source: 0 source, 1 painting"
+    )
+    look.add_argument(
+        "--keep-colors", action="store_true", help="the painting's luma, the source's colours"
+    )
+    look.add_argument(
+        "--height", dest="height_px", type=int, metavar="PX",
+        help="rows to paint and to write; default: the source's",
+    )  # fmt: skip
+    look.add_argument(
+        "--side-by-side", action="store_true", help="source and painting in one picture"
+    )
+    parser.add_argument("--start", dest="start_s", type=float, metavar="S", help="from this second")
+    parser.add_argument("--end", dest="end_s", type=float, metavar="S", help="up to this second")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
+    out = parser.add_argument_group("output")
+    out.add_argument("--crf", type=float, metavar="N", help="quality, lower is better")
+    out.add_argument("--preset", metavar="P", help="speed of the encoder")
+    out.add_argument("--codec", metavar="C", help="FFmpeg's name of the encoder; default: H.264")
+    out.add_argument("--audio", choices=("copy", "aac", "none"), help="default: %(default)s")
+    out.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    out.add_argument("--report", type=Path, metavar="FILE.json", help="figures of the run")
+    parser.add_argument("--demo", action="store_true", help="paint a clip made here; needs no file")
+    parser.add_argument("--verbose", action="store_true", help="more messages, tracebacks")
+    parameters = inspect.signature(stylize).parameters
+    parser.set_defaults(**{name: parameters[name].default for name in _OPTIONS})
+    return parser
+
+
+def _check(parser: Parser, args: argparse.Namespace) -> None:
+    """Refuse what is wrong with the call itself, before anything is opened."""
+    if bool(args.inputs) == args.demo:
+        parser.error(
+            "give at least one INPUT, or --demo" if not args.demo else "--demo has no INPUT"
+        )
+    if not 0 <= args.strength <= 1:
+        parser.error(f"--strength is {args.strength}, expected 0 to 1")
+    if args.height_px is not None and args.height_px < MIN_SIDE_PX:
+        parser.error(f"--height is {args.height_px}, expected at least {MIN_SIDE_PX}")
+    for name, value in (("--start", args.start_s), ("--end", args.end_s)):
+        if value is not None and not 0 <= value < math.inf:
+            parser.error(f"{name} is {value}, expected seconds from the beginning")
+    if args.end_s is not None and args.end_s <= (args.start_s or 0):
+        parser.error(f"--end {args.end_s} is not after --start {args.start_s or 0}")
+    cameras = [text for text in args.inputs if _CAMERA.fullmatch(text)]
+    if cameras and len(args.inputs) > 1:
+        parser.error(f"{cameras[0]} cannot be mixed with other inputs")
+    if cameras and args.start_s:
+        parser.error("--start has no meaning for a camera; --end says how long to record")
+    if args.model is None:
+        try:
+            find_model(args.style)
+        except ValueError as error:
+            parser.error(str(error))
+
+
+class _Run:
+    """One call of the command: the network is loaded once, then every job is painted."""
+
+    def __init__(self, args: argparse.Namespace, console: Console) -> None:
+        self.args = args
+        self.console = console
+        self.reports: list[Report] = []
+        self.failures: list[dict[str, str]] = []
+
+    def run(self) -> int:
+        args = self.args
+        if args.report is not None and args.report.exists() and not args.overwrite:
+            raise MediaError(f"{args.report}: exists already (--overwrite replaces it)")
+        name = args.style if args.model is None else args.model.name.removesuffix(".onnx")
+        live = [text for text in args.inputs if _CAMERA.fullmatch(text)]
+        jobs = [] if args.demo or live else plan(args.inputs, args.output, name)
+        stylizer = load(args.model or args.style, args.device)
+        log.info("style %s, engine %s", stylizer.name, stylizer.engine)
+        try:
+            if args.demo:
+                self._attempt("demo", partial(self._paint_demo, stylizer))
+            for text in live:
+                self._attempt(text, partial(self._paint_camera, text, stylizer))
+            for job in jobs:
+                self._attempt(str(job.source), partial(self._paint, job, stylizer))
+        except Interrupted as interrupt:
+            kept = f"; the painted part is {interrupt.kept}" if interrupt.kept else ""
+            self.console.say(f"interrupted after {interrupt.num_frames} frames{kept}")
+            return INTERRUPTED
+        finally:
+            if args.report is not None:
+                write_json(args.report, self._as_dict())
+        return FAILURE if self.failures else 0
+
+    def _attempt(self, label: str, paint: Callable[[], Report | None]) -> None:
+        """Paint one job; what goes wrong with it is said and the next one still gets its turn."""
+        try:
+            report = paint()
+        except Exception as error:
+            self.console.finish()
+            self.failures.append({"source": label, "error": one_line(error)})
+            log_error(error)
+            return
+        self.console.finish()
+        if report is None:
+            return
+        self.reports.append(report)
+        log.info(
+            "%s: %d frames at %.1f fps in %s; slowest stage: %s",
+            report.target or label,
+            report.frames,
+            report.fps,
+            duration(report.wall_s),
+            report.bottleneck,
+        )
+        if not report.complete:
+            text = f"{label} is damaged: {report.damage}; what can be read is painted"
+            self.failures.append({"source": label, "error": text})
+            log.error("%s", text)
+        elif report.damage:
+            log.warning("%s: %s", label, report.damage)
+        if report.target:
+            print(report.target, flush=True)
+
+    def _paint(self, job: Job, stylizer: Stylizer) -> Report | None:
+        args = self.args
+        if job.in_folder:
+            if job.target.exists() and not args.overwrite:
+                log.info("%s: painted already, skipped (--overwrite paints it again)", job.target)
+                return None
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        return stylize(
+            job.source,
+            job.target,
+            stylizer=stylizer,
+            on_progress=Progress(self.console, job.source.name),
+            **{name: getattr(args, name) for name in _OPTIONS},
+        )
+
+    def _paint_demo(self, stylizer: Stylizer) -> Report:
+        from fastvid.runtime.demo import DemoClip
+
+        args = self.args
+        target = Path(args.output or f"demo.{stylizer.name}.mp4")
+        clip = DemoClip(args.start_s, args.end_s, args.height_px)
+        finish, encoding = self._settings()
+        progress = Progress(self.console, "demo")
+        return paint(clip, target, stylizer, finish, encoding, on_progress=progress)
+
+    def _paint_camera(self, text: str, stylizer: Stylizer) -> Report:
+        from fastvid.runtime.live import Camera, paint_live
+
+        args = self.args
+        target = Path(args.output) if args.output else None
+        camera = Camera(int(text.removeprefix("camera:")), args.height_px, args.end_s)
+        finish, encoding = self._settings()
+        return paint_live(camera, target, stylizer, finish, encoding, Progress(self.console, text))
+
+    def _settings(self) -> tuple[Finish, Encoding]:
+        args = self.args
+        finish = Finish(args.strength, args.keep_colors, args.side_by_side)
+        return finish, Encoding(args.codec, args.crf, args.preset, args.audio, args.overwrite)
+
+    def _as_dict(self) -> dict[str, Any]:
+        """The report file: one job's own keys, or sums and a list for several."""
+        if len(self.reports) == 1 and not self.failures:
+            return self.reports[0].as_dict()
+        frames = sum(report.frames for report in self.reports)
+        wall_s = sum(report.wall_s for report in self.reports)
+        return {
+            "frames": frames,
+            "wall_s": round(wall_s, 3),
+            "fps": round(frames / wall_s, 2) if wall_s else 0.0,
+            "files": [report.as_dict() for report in self.reports],
+            "failures": self.failures,
+        }
