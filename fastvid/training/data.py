@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fastvid.image import read_image, resize_image, to_tensor
 from fastvid.motion.scenes import Scene, random_scene
+from fastvid.motion.synthetic import random_motion
 from fastvid.training.pairs import ClipPairs
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -168,14 +169,17 @@ class TrainingSamples(Dataset[Sample]):
         if sample is None:
             still = to_tensor(self._still_crop(rng, self.crop_px))
             other = to_tensor(self._still_crop(rng, self.crop_px))
-            from fastvid.motion.synthetic import random_motion
-
-            prev, cur, flow_bwd, certainty = random_motion(still, rng, other=other)
+            # A margin lets the motion bring in what lies outside the crop.
+            margin_px = self.crop_px + self.crop_px // 4
+            still, other = (to_tensor(self._still_crop(rng, margin_px)) for _ in range(2))
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+            size = (self.crop_px, self.crop_px)
+            moved = random_motion(still, generator, size, other)
             sample = {
-                "prev": prev[0],
-                "cur": cur[0],
-                "flow_bwd": flow_bwd[0],
-                "certainty": certainty[0],
+                "prev": moved.prev[0],
+                "cur": moved.cur[0],
+                "flow_bwd": moved.flow_bwd[0],
+                "certainty": moved.certainty[0],
             }
         sample = _crop_pair(sample, self.crop_px, rng)
         gain = 1 + rng.uniform(-self.exposure, self.exposure)
