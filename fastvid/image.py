@@ -66,7 +66,12 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     cv2 = _cv2()
     if not path.suffix or not cv2.haveImageWriter(path.name):
         raise ValueError(f"{path}: no image format of this suffix; use .png, .jpg or .webp")
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]
+    # Only the format's own option: OpenCV warns of any other.
+    quality = {
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
+    }.get(path.suffix.lower(), [])
     _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
     try:
         write_atomically(path, data.tobytes())
