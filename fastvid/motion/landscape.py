@@ -145,7 +145,7 @@ def _cloud(
 ) -> Layer:
     """A cumulus: puffs on a flat base, lit from above."""
     size = rng.uniform(0.1, 0.17) * (1.0 if place else 1.25)
-    canvas = Canvas((-2.1 * size, -1.3 * size, 2.1 * size, 0.55 * size), height_px, rng)
+    canvas = Canvas((-2.1 * size, -1.75 * size, 2.1 * size, 0.55 * size), height_px, rng)
     ragged = 0.055 * size * canvas.noise(1.1 / size, 5, 0.6)
     distance = np.full_like(canvas.alpha, np.inf)
     light = np.zeros_like(canvas.alpha)
@@ -226,14 +226,12 @@ def _hills(canvas: Canvas, palette: Palette, mill: tuple[float, float]) -> list[
 
 
 def _bush(canvas: Canvas, x: float, y: float, radius: float, palette: Palette, haze: float) -> None:
+    pale, squash = canvas.rng.uniform(0, 0.5), canvas.rng.uniform(0.9, 1.25)
     rows, columns = area = canvas.area(x, y, 1.6 * radius)
     u, v = canvas.x[:, columns] - x, canvas.y[rows] - y + 0.7 * radius
-    if not u.size or not v.size:
-        return
-    leaf = mix(palette.leaf, palette.hill, canvas.rng.uniform(0, 0.5))
+    leaf = mix(palette.leaf, palette.hill, pale)
     lit = mix(mix(leaf, (0, 0.02, 0.05), 0.45), mix(leaf, palette.sun, 0.3),
               0.5 - 0.45 * (v + 0.4 * u) / radius)  # fmt: skip
-    squash = canvas.rng.uniform(0.9, 1.25)
     canvas.paint(canvas.cover(disc(u, v, radius, squash)), mix(lit, palette.horizon, haze), area)
 
 
@@ -300,12 +298,12 @@ def _meadow(canvas: Canvas, palette: Palette, side: float) -> Layer:
         column = min(int((x - canvas.origin[0]) * canvas.density), canvas.x.size - 1)
         y = float(bank[0, column]) + 0.4 * depth
         radius = 0.002 + 0.006 * depth * rng.uniform(0.6, 1.2)
+        petal = palette.flowers[rng.integers(len(palette.flowers))]
         rows, columns = area = canvas.area(x, y, 2 * radius)
         row = min(int((y - canvas.origin[1]) * canvas.density), canvas.y.size - 1)
         if track[row, column] < 0.01:
             continue
         u, v = canvas.x[:, columns] - x, canvas.y[rows] - y
-        petal = palette.flowers[rng.integers(len(palette.flowers))]
         canvas.paint(canvas.cover(disc(u, v, radius, 0.8)), petal, area)
         canvas.paint(canvas.cover(disc(u, v, 0.35 * radius)), (0.95, 0.78, 0.25), area)
     return canvas.layer(parallax=0.8)
@@ -331,8 +329,8 @@ def _tree(
     ragged = 0.016 * canvas.noise(16.0, 4, 0.7)
     leaves = canvas.noise(30.0, 3, 0.75)
     crowns = sorted(
-        ((rng.normal(0, 0.14), rng.uniform(-0.62, -0.12), rng.uniform(0.06, 0.12))
-         for _ in range(44)), key=lambda crown: -crown[1] + crown[2],
+        ((np.clip(rng.normal(0, 0.14), -0.33, 0.33), rng.uniform(-0.62, -0.12),
+          rng.uniform(0.06, 0.12)) for _ in range(44)), key=lambda crown: -crown[1] + crown[2],
     )  # fmt: skip
     for cx, cy, radius in crowns:
         rows, columns = area = canvas.area(x + cx, cy, 1.7 * radius)

@@ -127,22 +127,22 @@ class Canvas:
         """
         waves_x, waves_y = (waves, waves) if isinstance(waves, float | int) else waves
         total = np.zeros_like(self.alpha)
-        power, weight = 0.0, 1.0
         finest = self.height_px / 3
         y = self.y if rows is None else rows
-        for octave in range(octaves):
+        # Shifts and weights of all octaves, drawn or not: the layout is the same at any size.
+        shifts = self.rng.uniform(0, TILE, (octaves, 2))
+        weights = gain ** np.arange(octaves)
+        weights /= math.sqrt(float((weights**2).sum()))
+        for octave, (shift, weight) in enumerate(zip(shifts, weights, strict=True)):
             if max(waves_x, waves_y) * 2**octave > finest and octave:
                 break
             scale = 2**octave * TILE / TILE_WAVES
-            shift = self.rng.uniform(0, TILE, 2)
-            total += weight * _stretch(
+            total += np.float32(weight) * _stretch(
                 self.tile,
                 y[:, 0] * waves_y * scale + shift[0],
                 self.x[0] * waves_x * scale + shift[1],
             )
-            power += weight**2
-            weight *= gain
-        return total / np.float32(math.sqrt(power))
+        return total
 
     def profile(self, waves: float, octaves: int = 5, gain: float = 0.5) -> Array:
         """One-dimensional fractal noise along x, (1, w): the line of a ridge."""

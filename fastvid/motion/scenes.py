@@ -63,7 +63,7 @@ KINDS = ("landscape", "collage")
 class Options:
     """What a named scene adds to the picture; see `Scene` for the meaning."""
 
-    seed: int = 7
+    seed: int = 1
     kind: str = "landscape"
     camera: str = "drift"
     palette: str = "day"
@@ -72,13 +72,13 @@ class Options:
 
 
 NAMED = {
-    "demo": Options(seed=7),
+    "demo": Options(seed=1),
     "static": Options(seed=11, camera="static", palette="golden"),
     "pan": Options(seed=12, camera="pan"),
     "zoom": Options(seed=13, camera="zoom", palette="autumn"),
     "rotation": Options(seed=14, camera="rotation", palette="dusk"),
     "shake": Options(seed=15, camera="shake", palette="golden"),
-    "occluder": Options(seed=16, kind="collage", camera="static"),
+    "occluder": Options(seed=21, kind="collage", camera="static"),
     "lighting": Options(seed=17, camera="static", lighting=0.25),
     "noise": Options(seed=18, camera="static", noise_std=4.0, palette="autumn"),
 }
@@ -113,7 +113,7 @@ class Scene:
 
     def __init__(
         self,
-        seed: int = 7,
+        seed: int = 1,
         size: tuple[int, int] = (360, 640),
         kind: str = "landscape",
         camera: str = "drift",
@@ -138,7 +138,8 @@ class Scene:
         self._camera = CAMERAS[camera]
         self._cache: OrderedDict[int, _Raster] = OrderedDict()
         rng = np.random.default_rng(seed)
-        palette = palette or str(rng.choice(list(PALETTES)))
+        drawn = str(rng.choice(list(PALETTES)))  # drawn in any case: the layout stays the same
+        palette = palette or drawn
         # What the camera may see at most: half the frame, turned and panned.
         half_width = size[1] / (2 * size[0])
         reach = (half_width + PAN + 0.5 * ANGLE + 0.02, 0.5 + half_width * ANGLE + 2 * SHAKE + 0.02)
@@ -176,6 +177,7 @@ class Scene:
                 for layer in self.layers
             ]
         )
+        moves[np.abs(moves) < 1e-9] = 0  # what stands still has no motion, not a rounding error
         moves = moves[:, :2].astype(np.float32)
         x, y = x.astype(np.float32), y.astype(np.float32)
         for channel in (0, 1):
