@@ -113,7 +113,7 @@ class DataConfig:
     cache: str = ".cache/fastvid"
     holdout: list[str] = field(default_factory=list)
     height_px: int = 360
-    crop_px: int = 208
+    crop_px: int = 224
     gaps: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     anchor_every: int = 32
     real_fraction: float = 0.5
@@ -169,8 +169,8 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    max_steps: int = 4000
-    still_fraction: float = 0.4
+    max_steps: int = 2600
+    still_fraction: float = 0.3
     batch_size: int = 4
     learning_rate: float = 1e-3
     warmup_steps: int = 50
