@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from fastvid.runtime.console import (
     one_line,
     run_command,
 )
+from fastvid.runtime.film import Interrupted, Source
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.gallery import DEFAULT_STYLE, find_model
 from fastvid.runtime.jobs import Job, plan
-from fastvid.runtime.pipeline import Encoding, Interrupted, paint, stylize
+from fastvid.runtime.pipeline import Encoding, check, paint, stylize
 from fastvid.runtime.report import Report, write_json
 from fastvid.runtime.stylizer import DEVICES, MIN_SIDE_PX, Stylizer, load
-from fastvid.video import MediaError
+from fastvid.video import MediaError, VideoReader
 
 log = logging.getLogger(__name__)
 
@@ -137,25 +138,28 @@ class _Run:
     def __init__(self, args: argparse.Namespace, console: Console) -> None:
         self.args = args
         self.console = console
+        self.name = args.style if args.model is None else args.model.name.removesuffix(".onnx")
         self.reports: list[Report] = []
         self.failures: list[dict[str, str]] = []
+        self.hopeless = False  # the network cannot be loaded, so no further job need be tried
 
     def run(self) -> int:
         args = self.args
-        if args.report is not None and args.report.exists() and not args.overwrite:
-            raise MediaError(f"{args.report}: exists already (--overwrite replaces it)")
-        name = args.style if args.model is None else args.model.name.removesuffix(".onnx")
+        if args.report is not None:
+            if args.report.exists() and not args.overwrite:
+                raise MediaError(f"{args.report}: exists already; --overwrite replaces it")
+            if not args.report.parent.is_dir():
+                raise MediaError(f"{args.report}: there is no folder {args.report.parent}")
         live = [text for text in args.inputs if _CAMERA.fullmatch(text)]
-        jobs = [] if args.demo or live else plan(args.inputs, args.output, name)
-        stylizer = load(args.model or args.style, args.device)
-        log.info("style %s, engine %s", stylizer.name, stylizer.engine)
+        jobs = [] if args.demo or live else plan(args.inputs, args.output, self.name)
         try:
             if args.demo:
-                self._attempt("demo", partial(self._paint_demo, stylizer))
+                self._attempt("demo", self._paint_demo)
             for text in live:
-                self._attempt(text, partial(self._paint_camera, text, stylizer))
+                self._attempt(text, partial(self._paint_camera, text))
             for job in jobs:
-                self._attempt(str(job.source), partial(self._paint, job, stylizer))
+                if not self.hopeless:
+                    self._attempt(str(job.source), partial(self._paint, job))
         except Interrupted as interrupt:
             kept = f"; the painted part is {interrupt.kept}" if interrupt.kept else ""
             self.console.say(f"interrupted after {interrupt.num_frames} frames{kept}")
@@ -195,39 +199,50 @@ class _Run:
         if report.target:
             print(report.target, flush=True)
 
-    def _paint(self, job: Job, stylizer: Stylizer) -> Report | None:
-        args = self.args
-        if job.in_folder:
-            if job.target.exists() and not args.overwrite:
-                log.info("%s: painted already, skipped (--overwrite paints it again)", job.target)
-                return None
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-        return stylize(
-            job.source,
-            job.target,
-            stylizer=stylizer,
-            on_progress=Progress(self.console, job.source.name),
-            **{name: getattr(args, name) for name in _OPTIONS},
-        )
+    @cached_property
+    def stylizer(self) -> Stylizer:
+        """The network, loaded when the first source and target are known to be sound."""
+        self.hopeless = True
+        stylizer = load(self.args.model or self.args.style, self.args.device)
+        self.hopeless = False
+        log.info("style %s, engine %s", stylizer.name, stylizer.engine)
+        return stylizer
 
-    def _paint_demo(self, stylizer: Stylizer) -> Report:
+    def _paint(self, job: Job) -> Report | None:
+        args = self.args
+        if job.in_folder and job.target.exists() and not args.overwrite:
+            log.info("%s: painted already, skipped (--overwrite paints it again)", job.target)
+            return None
+        reader = VideoReader(job.source, args.start_s, args.end_s, args.height_px)
+        if job.in_folder:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        return self._paint_source(reader, job.target, job.source.name)
+
+    def _paint_demo(self) -> Report:
         from fastvid.runtime.demo import DemoClip
 
         args = self.args
-        target = Path(args.output or f"demo.{stylizer.name}.mp4")
         clip = DemoClip(args.start_s, args.end_s, args.height_px)
-        finish, encoding = self._settings()
-        progress = Progress(self.console, "demo")
-        return paint(clip, target, stylizer, finish, encoding, on_progress=progress)
+        return self._paint_source(clip, Path(args.output or f"demo.{self.name}.mp4"), "demo")
 
-    def _paint_camera(self, text: str, stylizer: Stylizer) -> Report:
+    def _paint_source(self, source: Source, target: Path, label: str) -> Report:
+        args = self.args
+        check(source, target, args.overwrite)
+        excerpt_s = (args.start_s, args.end_s)
+        progress = Progress(self.console, label)
+        finish, encoding = self._settings()
+        return paint(source, target, self.stylizer, finish, encoding, excerpt_s, progress)
+
+    def _paint_camera(self, text: str) -> Report:
         from fastvid.runtime.live import Camera, paint_live
 
         args = self.args
         target = Path(args.output) if args.output else None
         camera = Camera(int(text.removeprefix("camera:")), args.height_px, args.end_s)
-        finish, encoding = self._settings()
-        return paint_live(camera, target, stylizer, finish, encoding, Progress(self.console, text))
+        if target is not None:
+            check(camera, target, args.overwrite)
+        progress = Progress(self.console, text)
+        return paint_live(camera, target, self.stylizer, *self._settings(), progress)
 
     def _settings(self) -> tuple[Finish, Encoding]:
         args = self.args

@@ -43,8 +43,8 @@ class DemoClip:
             height=height,
             frame_rate=Fraction(FRAME_RATE),
             time_base=Fraction(1, FRAME_RATE),
-            duration_s=(self._last - self._first) / FRAME_RATE,
-            num_frames=self._last - self._first,
+            duration_s=self._last / FRAME_RATE,
+            num_frames=self._last,
         )
         self._num_made = 0
 

@@ -13,8 +13,9 @@ from typing import Self
 
 import numpy as np
 
+from fastvid.runtime.film import Film, Painter, Progress
 from fastvid.runtime.finish import Finish
-from fastvid.runtime.pipeline import Encoding, Film, Painter, Progress, open_target
+from fastvid.runtime.pipeline import Encoding, open_target
 from fastvid.runtime.report import Report
 from fastvid.runtime.stylizer import Stylizer
 from fastvid.video import Frame, MediaError, ReadReport, VideoInfo, Writer

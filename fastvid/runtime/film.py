@@ -1,0 +1,189 @@
+"""One film on its way through decode, network and encode, all three at once."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from fastvid.runtime.finish import Finish
+from fastvid.runtime.report import Report, describe_stages, peak_memory_mib, versions
+from fastvid.runtime.stages import QUEUE_LENGTH, Items, overlap
+from fastvid.runtime.stylizer import Stylizer
+from fastvid.video import Frame, MediaError, ReadReport, VideoInfo, Writer
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int | None], None]
+MAX_FAILURES = 8  # frames in a row that the network may fail on before the film is given up
+
+
+class Source(Protocol):
+    """What frames come from: a `VideoReader`, or anything else that can say what it is."""
+
+    @property
+    def source(self) -> Path:
+        """Where the frames come from, for messages; need not exist."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the source is."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the frames handed out."""
+
+    def report(self) -> ReadReport:
+        """What was read against what was promised."""
+
+    def __iter__(self) -> Iterator[Frame]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after what had been painted was made playable.
+
+    Attributes:
+        kept: the partial file, None when there was no frame yet.
+        num_frames: frames in it.
+    """
+
+    def __init__(self, kept: Path | None, num_frames: int) -> None:
+        super().__init__(f"interrupted after {num_frames} frames")
+        self.kept = kept
+        self.num_frames = num_frames
+
+
+class Painter:
+    """One frame through the network; a failing frame gives the source's own picture.
+
+    Attributes:
+        num_replaced: frames that failed.
+    """
+
+    def __init__(self, stylizer: Stylizer) -> None:
+        self.stylizer = stylizer
+        self.num_replaced = 0
+        self._in_a_row = 0
+        self._worked = False
+
+    def __call__(self, frame: Frame) -> tuple[Frame, np.ndarray]:
+        """The frame and its painting, uint8 (H, W, 3).
+
+        Raises:
+            RuntimeError: the very first frame fails, or `MAX_FAILURES` in a row: then it is not
+                the frame.
+        """
+        try:
+            painted = self.stylizer(frame.image[None])[0]
+        except RuntimeError as error:
+            self._in_a_row += 1
+            if not self._worked or self._in_a_row >= MAX_FAILURES:
+                raise
+            self.num_replaced += 1
+            log.warning("frame at %.3f s stays unpainted: %s", frame.time_s, error)
+            return frame, frame.image
+        self._worked = True
+        self._in_a_row = 0
+        return frame, painted
+
+
+class Film:
+    """One film on its way through the three stages."""
+
+    def __init__(
+        self,
+        source: Source,
+        open_target: Callable[[], Writer],
+        painter: Painter,
+        finish: Finish,
+        expected: int | None = None,
+        on_progress: Progress | None = None,
+        length: int = QUEUE_LENGTH,
+    ) -> None:
+        self.source = source
+        self.painter = painter
+        self.finish = finish
+        self.num_frames = 0
+        self.kept: Path | None = None
+        self.first_frame_s = 0.0
+        self._open_target = open_target
+        self._expected = expected
+        self._length = length
+        self._on_progress = on_progress
+        self._began = 0.0
+
+    def run(self) -> Report:
+        """Run the stages to the end; see `stylize` for what is raised."""
+        self._began = time.perf_counter()
+        try:
+            timings = overlap(self._decode, self.painter, self._encode, self._length)
+        except KeyboardInterrupt:
+            raise Interrupted(self.kept, self.num_frames) from None
+        if self.num_frames == 0:
+            raise MediaError(f"{self.source.source}: no frame could be read")
+        wall_s = time.perf_counter() - self._began
+        reading = self.source.report()
+        stages, bottleneck = describe_stages(timings, wall_s)
+        stylizer = self.painter.stylizer
+        return Report(
+            source=str(self.source.source),
+            target=str(self.kept or ""),
+            style=stylizer.name,
+            engine=stylizer.engine,
+            device=stylizer.device,
+            frames=self.num_frames,
+            frames_replaced=self.painter.num_replaced,
+            frames_missing=reading.missing_frames,
+            packets_damaged=reading.num_damaged,
+            damage="" if reading.complete else str(reading),
+            width_px=self.source.size[1],
+            height_px=self.source.size[0],
+            wall_s=round(wall_s, 3),
+            first_frame_s=round(self.first_frame_s, 3),
+            fps=round(self.num_frames / wall_s, 2),
+            stages=stages,
+            bottleneck=bottleneck,
+            peak_memory_mib=peak_memory_mib(),
+            versions=versions(),
+        )
+
+    def _decode(self) -> Iterator[Frame]:
+        with self.source:
+            yield from self.source
+
+    def _encode(self, items: Items[tuple[Frame, np.ndarray]]) -> None:
+        # The writer belongs to the thread that makes it, this one.
+        with ExitStack() as stack:
+            writer = stack.enter_context(self._open_target())  # an exception leaves no file
+            for frame, painted in items:
+                writer.write(replace(frame, image=self.finish(frame.image, painted)))
+                self.num_frames += 1
+                if self.num_frames == 1:
+                    self.first_frame_s = time.perf_counter() - self._began
+                if self._on_progress is not None:
+                    self._on_progress(self.num_frames, self._expected)
+            stack.pop_all()
+        self.kept = writer.close(partial=items.interrupted)
+
+
+def expected_frames(info: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:
+    """How many frames an excerpt will have, about; None where the source does not say."""
+    length_s = info.duration_s
+    if start_s is None and end_s is None and info.num_frames:
+        return info.num_frames
+    if length_s is None:
+        return None
+    length_s = min(length_s, end_s or length_s) - (start_s or 0.0)
+    return max(1, round(length_s * float(info.frame_rate)))
