@@ -18,6 +18,7 @@ class Encoder:
         options: further options.
         presets: what the common preset words mean here, where they mean something else.
         tag: codec tag in mp4 and mov, where the default is not played everywhere.
+        environment: variables that the encoder reads, set unless the user did.
     """
 
     pixel_format: str = "yuv420p"
@@ -27,6 +28,7 @@ class Encoder:
     options: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
     tag: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 _SVT_PRESETS = {
@@ -40,7 +42,8 @@ _NVENC_PRESETS = {
 ENCODERS: dict[str, Encoder] = {
     "libx264": Encoder(crf=18),
     "libx265": Encoder(crf=22, options={"x265-params": "log-level=none"}, tag="hvc1"),
-    "libsvtav1": Encoder(odd_format="", crf=30, presets=_SVT_PRESETS),
+    # without SVT_LOG=1 (errors only) it prints a page about itself
+    "libsvtav1": Encoder(odd_format="", crf=30, presets=_SVT_PRESETS, environment={"SVT_LOG": "1"}),
     "h264_nvenc": Encoder(crf=21, quality="cq", presets=_NVENC_PRESETS),
     "hevc_nvenc": Encoder(crf=24, quality="cq", presets=_NVENC_PRESETS, tag="hvc1"),
     # profile 3 is "422 HQ"; its quantiser scale runs like crf, lower is better

@@ -60,7 +60,7 @@ _EXIF: list[Orientation] = [
 
 def is_image(path: Path) -> bool:
     """Whether the path is one file with the suffix of a still image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path)
 
 
 def is_sequence(path: Path) -> bool:
@@ -68,9 +68,9 @@ def is_sequence(path: Path) -> bool:
 
     A file that really has such a name is a file.
     """
-    if path.is_file():
+    if os.path.isfile(path):  # which says False, too, of names too long to exist
         return False
-    return path.is_dir() or bool(_PRINTF.search(path.name) or re.search(r"[*?\[]", path.name))
+    return os.path.isdir(path) or bool(_PRINTF.search(path.name) or re.search(r"[*?\[]", path.name))
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

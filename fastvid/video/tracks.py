@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 AudioMode = Literal["copy", "aac", "none"]
 _OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 _SOUND_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
 _PAST_END_S = 5.0  # files interleave within this; a packet later than that ends an excerpt
 _MAX_READ_ERRORS = 1000
 
@@ -36,8 +37,9 @@ class _Transcoder:
         assert isinstance(stream, AudioStream)
         self.stream = stream
         context = self.stream.codec_context
-        context.layout = source.layout
-        context.bit_rate = 96_000 * max(1, min(source.channels, 8))
+        # a plain channel count, as of PCM in Matroska, is no layout that an encoder takes
+        context.layout = _LAYOUTS.get(source.channels, "stereo")
+        context.bit_rate = 96_000 * context.channels
         context.time_base = Fraction(1, rate)
         self._resampler = AudioResampler(context.format, context.layout, rate)
 

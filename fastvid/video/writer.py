@@ -148,21 +148,27 @@ class VideoWriter:
 
     def _claim(self) -> Path:
         """A temporary file beside the target, which shows that it can be written."""
-        if self.target.exists() and not self._overwrite:
-            raise MediaError(f"{self.target}: exists already; --overwrite replaces it")
-        if self.target.is_dir():
-            raise MediaError(f"{self.target}: is a folder")
-        if not self.target.parent.is_dir():
-            raise MediaError(f"{self.target}: there is no folder {self.target.parent}")
         try:
+            if self.target.is_dir():
+                raise MediaError(f"{self.target}: is a folder")
+            if self.target.exists() and not self._overwrite:
+                raise MediaError(f"{self.target}: exists already; --overwrite replaces it")
+            if not self.target.parent.is_dir():
+                raise MediaError(f"{self.target}: there is no folder {self.target.parent}")
             return temporary_beside(self.target)
         except OSError as error:
             raise MediaError(f"{self.target}: cannot be written ({reason(error)})") from None
 
     def _open(self, audio: AudioMode) -> None:
         info = self.info
+        options = dict(self._format.options)
+        if "movflags" in options:
+            # offsets of late starts are kept on this clock, in milliseconds by default
+            options["movie_timescale"] = str(_fine_timescale(info.time_base))
         name = "file:" + os.path.abspath(self._temporary)
-        self._container: OutputContainer = av.open(name, "w", options=dict(self._format.options))
+        self._container: OutputContainer = av.open(name, "w", options=options)
+        for key, value in self._encoder.environment.items():
+            os.environ.setdefault(key, value)
         stream = self._container.add_stream(
             self._codec, rate=Fraction(info.frame_rate), options=self._options
         )
@@ -246,6 +252,8 @@ class VideoWriter:
 
     def _mux_picture(self, coded: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(coded):
+            if coded is None and self.num_frames <= 2:
+                packet.dts = packet.pts  # of two frames x265 leaves the dts uninitialised
             time_s = float((packet.dts or 0) * Fraction(packet.time_base))
             self._container.mux(packet)
             if self._tracks is not None:
@@ -336,6 +344,11 @@ class VideoWriter:
 
     def _failed(self, error: Exception) -> MediaError:
         return MediaError(f"{self.target}: cannot be written ({reason(error)})")
+
+
+def _fine_timescale(time_base: Fraction) -> int:
+    scale = time_base.denominator
+    return scale * -(-10_000 // scale) if scale < 2**31 else 1_000_000
 
 
 def _said(tag: int, default: int) -> int:
