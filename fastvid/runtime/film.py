@@ -145,7 +145,7 @@ class Film:
             device=stylizer.device,
             frames=self.num_frames,
             frames_replaced=self.painter.num_replaced,
-            frames_missing=reading.missing_frames,
+            frames_missing=reading.missing_frames + len(reading.names),
             packets_damaged=reading.num_damaged,
             damage="" if reading.complete else str(reading),
             width_px=self.source.size[1],

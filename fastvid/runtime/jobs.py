@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastvid.video import MediaError
-from fastvid.video.encoders import OUTPUT_FILM_SUFFIXES
-from fastvid.video.stills import (
+from fastvid.video import (
     IMAGE_SUFFIXES,
+    OUTPUT_FILM_SUFFIXES,
     OUTPUT_IMAGE_SUFFIXES,
-    is_image,
-    is_sequence,
-    natural_key,
+    MediaError,
 )
+from fastvid.video.stills import is_image, is_sequence, natural_key
 
 FILM_SUFFIXES = (
     ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .flv .ogv .wmv .asf .mxf .gif .3gp"

@@ -70,7 +70,8 @@ class Camera:
         self, number: int | str, height_px: int | None = None, length_s: float | None = None
     ) -> None:
         self._cv2 = _cv2()
-        self._cv2.setLogLevel(0)  # our own message says it in one line
+        messages = self._cv2.utils.logging
+        messages.setLogLevel(messages.LOG_LEVEL_SILENT)  # our own message says it in one line
         self.source = Path(f"camera:{number}")
         self._capture = self._cv2.VideoCapture(number)
         works, first = self._capture.read() if self._capture.isOpened() else (False, None)

@@ -12,9 +12,16 @@ from fastvid.runtime.gallery import DEFAULT_STYLE
 from fastvid.runtime.jobs import default_target
 from fastvid.runtime.report import Report
 from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, Stylizer, load
-from fastvid.video import MediaError, SequenceWriter, VideoReader, Writer, open_writer
-from fastvid.video.encoders import OUTPUT_FILM_SUFFIXES
-from fastvid.video.stills import OUTPUT_IMAGE_SUFFIXES, is_sequence, list_images
+from fastvid.video import (
+    OUTPUT_FILM_SUFFIXES,
+    OUTPUT_IMAGE_SUFFIXES,
+    MediaError,
+    SequenceWriter,
+    VideoReader,
+    Writer,
+    open_writer,
+)
+from fastvid.video.stills import is_sequence, list_images
 
 Audio = Literal["copy", "aac", "none"]
 

@@ -25,7 +25,8 @@ class Report:
         device: `cpu` or `cuda`, what really ran.
         frames: frames written, as many as were read.
         frames_replaced: frames the network failed on, where the source's own frame stands.
-        frames_missing: frames that the source promises and does not hold, because of damage.
+        frames_missing: frames that the source promises and does not hold, or images of it that
+            could not be read.
         packets_damaged: packets or images of the source that were not decoded cleanly.
         damage: the same in words, empty for a sound source.
         width_px: columns of a frame painted.
