@@ -15,13 +15,10 @@ that makes a writer is the one that writes and closes it.
 from fastvid.video.encoders import ENCODERS, OUTPUT_FILM_SUFFIXES
 from fastvid.video.reader import ReadReport, VideoReader, probe
 from fastvid.video.source import Frame, MediaError, VideoInfo
-from fastvid.video.stills import (
-    IMAGE_SUFFIXES,
-    OUTPUT_IMAGE_SUFFIXES,
-    ImageWriter,
-    SequenceWriter,
-)
-from fastvid.video.writer import VideoWriter, Writer, open_writer
+from fastvid.video.stills import IMAGE_SUFFIXES, OUTPUT_IMAGE_SUFFIXES
+from fastvid.video.stills_writer import ImageWriter, SequenceWriter
+from fastvid.video.target import Writer, open_writer
+from fastvid.video.writer import VideoWriter
 
 __all__ = [
     "ENCODERS",

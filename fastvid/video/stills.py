@@ -1,27 +1,20 @@
-"""Still images and sequences of them through FFmpeg's codecs, without OpenCV."""
+"""Reading still images and sequences of them through FFmpeg's codecs, without OpenCV."""
 
 import logging
 import os
 import re
 import struct
-from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
-import numpy as np
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from fastvid.image import write_atomically
 from fastvid.video import color
 from fastvid.video.color import Orientation
 from fastvid.video.source import (
     MAX_PIXELS,
-    Frame,
     MediaError,
     VideoInfo,
     check_file,
@@ -32,14 +25,7 @@ from fastvid.video.source import (
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-# suffix: encoder, its pixel format, its options
-_ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
-    ".png": ("png", "rgb24", {}),
-    ".jpg": ("mjpeg", "yuvj444p", {"qmin": "2", "qmax": "2"}),  # 2 is the finest useful scale
-    ".jpeg": ("mjpeg", "yuvj444p", {"qmin": "2", "qmax": "2"}),
-    ".webp": ("libwebp", "bgra", {"quality": "95"}),
-}
-OUTPUT_IMAGE_SUFFIXES = tuple(_ENCODERS)
+OUTPUT_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # those that are also written
 # first bytes of a file: FFmpeg's demuxer for one image of that kind
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "png_pipe",
@@ -50,7 +36,7 @@ _SIGNATURES = {
     b"MM\0*": "tiff_pipe",
 }
 DEFAULT_RATE = Fraction(24)
-_PRINTF = re.compile(r"%(0?)(\d*)d")
+PRINTF = re.compile(r"%(0?)(\d*)d")
 # EXIF orientation 1 to 8 as display matrices
 _EXIF: list[Orientation] = [
     *[color.UPRIGHT, (-1, 0, 0, 1), (-1, 0, 0, -1), (1, 0, 0, -1)],
@@ -70,7 +56,7 @@ def is_sequence(path: Path) -> bool:
     """
     if os.path.isfile(path):  # which says False, too, of names too long to exist
         return False
-    return os.path.isdir(path) or bool(_PRINTF.search(path.name) or re.search(r"[*?\[]", path.name))
+    return os.path.isdir(path) or bool(PRINTF.search(path.name) or re.search(r"[*?\[]", path.name))
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -89,7 +75,7 @@ def list_images(source: Path) -> list[Path]:
     """
     if source.is_file():
         return [source]
-    printf = _PRINTF.search(source.name)
+    printf = PRINTF.search(source.name)
     folder = source if source.is_dir() else source.parent
     files = [p for p in folder.iterdir() if is_image(p)] if folder.is_dir() else []
     if source.is_dir():
@@ -209,171 +195,3 @@ def probe_sequence(source: Path, frame_rate: Fraction = DEFAULT_RATE) -> VideoIn
         num_frames=len(paths),
         is_still=False,
     )
-
-
-def encode_image(image: np.ndarray, suffix: str) -> bytes:
-    """PNG, JPEG or WebP bytes of a uint8 (H, W, 3) RGB image, by the suffix.
-
-    Raises:
-        MediaError: another suffix, or a size that the format cannot hold.
-    """
-    try:
-        codec, pixel_format, options = _ENCODERS[suffix.lower()]
-    except KeyError:
-        choices = " ".join(OUTPUT_IMAGE_SUFFIXES)
-        raise MediaError(
-            f"images are written as {choices}, not as {suffix or 'no suffix'}"
-        ) from None
-    context = av.CodecContext.create(codec, "w")
-    assert isinstance(context, VideoCodecContext)
-    context.height, context.width = size = image.shape[0], image.shape[1]
-    context.pix_fmt, context.time_base, context.options = pixel_format, Fraction(1, 25), options
-    context.color_range = color.FULL
-    frame = color.from_rgb(image, size, pixel_format, matrix=6, color_range=color.FULL)
-    frame.pts = 0
-    try:
-        return b"".join(bytes(p) for p in [*context.encode(frame), *context.encode(None)])
-    except (av.error.FFmpegError, ValueError) as error:
-        raise MediaError(
-            f"{size[1]}x{size[0]} image cannot be written as {suffix} ({reason(error)})"
-        ) from None
-
-
-class ImageWriter:
-    """A still image, with the interface of `VideoWriter`; every frame replaces the one before.
-
-    Attributes:
-        target: the image file.
-        num_frames: images written.
-    """
-
-    def __init__(
-        self,
-        target: str | os.PathLike[str],
-        size: tuple[int, int] | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        """Check the target; nothing is written yet.
-
-        Args:
-            target: a .png, .jpg or .webp file.
-            size: (H, W) to scale to; None keeps the frame's own.
-            overwrite: replace an existing file.
-
-        Raises:
-            MediaError: the target exists, its folder does not, or the suffix is another.
-        """
-        self.target = Path(target)
-        self.num_frames = 0
-        self._size = size
-        _check_target(self.target)
-        if self.target.exists() and not overwrite:
-            raise MediaError(f"{target}: exists already; --overwrite replaces it")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing is open between two writes."""
-
-    def write(self, frame: Frame) -> None:
-        """Write the image; it appears complete or not at all.
-
-        Raises:
-            MediaError: it cannot be written.
-        """
-        self._save(frame, self.target)
-
-    def _save(self, frame: Frame, path: Path) -> None:
-        image = frame.image
-        if self._size is not None and image.shape[:2] != self._size:
-            image = color.from_rgb(image, self._size, "rgb24").to_ndarray()
-        try:
-            write_atomically(path, encode_image(image, path.suffix))
-        except OSError as error:
-            raise MediaError(f"{path}: cannot be written ({reason(error)})") from None
-        self.num_frames += 1
-
-    def close(self, partial: bool = False) -> Path | None:
-        """The target; None when nothing was written."""
-        return self.target if self.num_frames else None
-
-    def abort(self) -> None:
-        """Nothing to do: what was written is complete."""
-
-
-class SequenceWriter(ImageWriter):
-    """A folder or a printf pattern of images, with the interface of `VideoWriter`.
-
-    A folder gets images named like the source's (`Frame.name`, else `names`), or numbered; a
-    pattern such as `out/x_%04d.png` is numbered from `start_number`. Frames keep their own sizes.
-    """
-
-    def __init__(
-        self,
-        target: str | os.PathLike[str],
-        overwrite: bool = False,
-        names: Sequence[str] = (),
-        start_number: int = 1,
-    ) -> None:
-        """Make the folder.
-
-        Args:
-            target: a folder, made if missing, or a printf pattern in one.
-            overwrite: write into a folder, or beside numbers, that hold such images already.
-            names: file names, in order, in a folder, for frames that carry none; a suffix that
-                is not written here becomes .png.
-            start_number: first number.
-
-        Raises:
-            MediaError: such images exist already, or the folder cannot be made.
-        """
-        self.target = Path(target)
-        self.num_frames = 0
-        self._size = None
-        self._names = names
-        self._number = start_number
-        self._in_folder = not _PRINTF.search(self.target.name)
-        self._pattern = self.target / "%06d.png" if self._in_folder else self.target
-        try:
-            self._pattern.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MediaError(f"{target}: folder cannot be made ({reason(error)})") from None
-        _check_target(self._pattern)
-        if not overwrite:
-            try:
-                old = list_images(self.target)[0]
-            except MediaError:
-                return
-            raise MediaError(f"{old}: exists already; --overwrite writes into the same folder")
-
-    def write(self, frame: Frame) -> None:
-        """Write the next image; it appears complete or not at all.
-
-        Raises:
-            MediaError: it cannot be written.
-        """
-        path = self._pattern.with_name(_PRINTF.sub(self._digits, self._pattern.name, count=1))
-        known = self._names[self.num_frames] if self.num_frames < len(self._names) else None
-        name = frame.name or known
-        if self._in_folder and name:
-            path = self._pattern.with_name(Path(name).name)
-            if path.suffix.lower() not in _ENCODERS:
-                path = path.with_suffix(".png")
-        self._save(frame, path)
-        self._number += 1
-
-    def _digits(self, printf: re.Match[str]) -> str:
-        return str(self._number).rjust(int(printf[2] or 0), "0" if printf[1] else " ")
-
-
-def _check_target(path: Path) -> None:
-    if path.suffix.lower() not in _ENCODERS:
-        raise MediaError(f"{path}: images are written as {' '.join(OUTPUT_IMAGE_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise MediaError(f"{path}: there is no folder {path.parent}")

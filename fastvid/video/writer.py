@@ -5,7 +5,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import av
 from av.container import OutputContainer
@@ -14,39 +14,10 @@ from av.video.stream import VideoStream
 from fastvid.image import temporary_beside
 from fastvid.video import color, encoders
 from fastvid.video.source import Frame, MediaError, VideoInfo, open_container, reason
-from fastvid.video.stills import (
-    OUTPUT_IMAGE_SUFFIXES,
-    ImageWriter,
-    SequenceWriter,
-    is_image,
-)
+from fastvid.video.stills import is_image
 from fastvid.video.tracks import AudioMode, Tracks
 
 log = logging.getLogger(__name__)
-
-
-class Writer(Protocol):
-    """What `VideoWriter`, `ImageWriter` and `SequenceWriter` have in common."""
-
-    num_frames: int
-
-    def write(self, frame: Frame) -> None:
-        """Take the next frame."""
-
-    def close(self, partial: bool = False) -> Path | None:
-        """Finish; returns the path that was kept, None if there was nothing to keep."""
-
-    def abort(self) -> None:
-        """Give up; nothing unfinished is left behind."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
 
 
 class VideoWriter:
@@ -132,9 +103,9 @@ class VideoWriter:
                 if audio != "copy" or not info.has_audio:
                     raise
                 # some containers refuse a codec only when their header is written
-                log.warning("sound cannot be copied into %s, encoded anew", self.target.suffix)
                 self._drop_container()
                 self._open("aac")
+                log.warning("sound cannot be copied into %s, encoded anew", self.target.suffix)
         except (av.error.FFmpegError, ValueError, OSError) as error:
             self.abort()
             raise MediaError(
@@ -353,29 +324,3 @@ def _fine_timescale(time_base: Fraction) -> int:
 
 def _said(tag: int, default: int) -> int:
     return default if tag in (0, 2, 3) else tag
-
-
-def open_writer(
-    target: str | os.PathLike[str],
-    info: VideoInfo,
-    size: tuple[int, int] | None = None,
-    codec: str = "libx264",
-    crf: float | None = None,
-    preset: str | None = None,
-    audio: AudioMode = "copy",
-    overwrite: bool = False,
-    start_s: float | None = None,
-    end_s: float | None = None,
-) -> Writer:
-    """The writer that a target's name asks for.
-
-    `out.png` is an image; `out/x_%04d.png`, a folder, or a name without a suffix is a sequence;
-    the rest are films. Arguments and errors are those of `VideoWriter`.
-    """
-    path = Path(target)
-    is_image_name = path.suffix.lower() in OUTPUT_IMAGE_SUFFIXES
-    if path.is_dir() or not path.suffix or (is_image_name and "%" in path.name):
-        return SequenceWriter(path, overwrite)
-    if is_image_name:
-        return ImageWriter(path, size, overwrite)
-    return VideoWriter(path, info, size, codec, crf, preset, audio, overwrite, start_s, end_s)
