@@ -11,6 +11,7 @@ from fastvid.runtime.console import USAGE, Parser, run_command
 COMMANDS = {
     "styles": ("fastvid.runtime.gallery", "list the shipped styles"),
     "evaluate": ("fastvid.evaluation.evaluate", "measure a stylised clip, or a network"),
+    "benchmark": ("fastvid.evaluation.benchmark", "time networks and the whole program"),
 }
 
 

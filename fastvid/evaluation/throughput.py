@@ -1,0 +1,125 @@
+"""The whole program against its stages: how much of the slowest one's frame rate is left."""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastvid.evaluation.timing import spread, take_turns
+from fastvid.runtime.demo import FRAME_RATE, DemoClip
+from fastvid.runtime.pipeline import stylize
+from fastvid.runtime.report import Report
+from fastvid.runtime.stylizer import Stylizer
+from fastvid.video import Frame, VideoReader, VideoWriter
+
+log = logging.getLogger(__name__)
+
+FRAMES_MEMORY_BYTES = 2**29  # frames held for the stages' own runs; larger films give fewer
+STAGES = ("decode", "net", "encode")
+
+
+def write_demo_clip(path: Path, num_frames: int, height_px: int | None = None) -> None:
+    """The clip of `infer.py --demo` as a film, for benchmarks without one."""
+    clip = DemoClip(end_s=num_frames / FRAME_RATE, height_px=height_px)
+    with VideoWriter(path, clip.info, clip.size) as writer:
+        for frame in clip:
+            writer.write(frame)
+
+
+def measure_program(
+    video: Path, stylizer: Stylizer, num_frames: int, rounds: int
+) -> dict[str, Any]:
+    """Frame rates of `fastvid.stylize` and of each stage alone, in turns.
+
+    A stage alone has the machine to itself: decoding throws the frames away, the network paints
+    frames held in memory, encoding writes painted ones. All of it without sound.
+
+    Args:
+        video: the film; its first `num_frames` frames are used.
+        stylizer: the loaded network.
+        num_frames: how many, fewer where they would not fit into half a GiB.
+        rounds: turns; each is one run of the program and one of every stage.
+
+    Returns:
+        `program_fps`, `decode_alone_fps`, `net_alone_fps`, `encode_alone_fps` (medians),
+        `slowest_stage`, `share_of_slowest` with `_p10` and `_p90`, and the stages' times inside the
+        program (`decode_ms_p50`, ...), its first frame and its peak memory.
+
+    Raises:
+        MediaError: if the film cannot be read.
+    """
+    probe = VideoReader(video)
+    h, w = probe.size
+    count = max(2, min(num_frames, FRAMES_MEMORY_BYTES // (2 * h * w * 3)))
+    with probe:
+        frames = list(islice(probe, count))
+    count = len(frames)
+    end_s = frames[-1].time_s - frames[0].time_s + 0.5 / float(probe.info.frame_rate)
+    painted: list[Frame] = []
+    reports: list[Report] = []
+
+    with tempfile.TemporaryDirectory(prefix="fastvid-benchmark-") as folder:
+        target = Path(folder) / "painted.mp4"
+
+        def program(turn: int) -> None:
+            report = stylize(
+                video, target, stylizer=stylizer, audio="none", overwrite=True, end_s=end_s
+            )
+            if turn >= 0:
+                reports.append(report)
+
+        def decode(_turn: int) -> None:
+            with VideoReader(video, end_s=end_s) as reader:
+                for _ in reader:
+                    pass
+
+        def net(_turn: int) -> None:
+            painted[:] = [replace(f, image=stylizer(f.image[None])[0]) for f in frames]
+
+        def encode(_turn: int) -> None:
+            with VideoWriter(target, probe.info, (h, w), audio="none", overwrite=True) as writer:
+                for frame in painted:
+                    writer.write(frame)
+
+        calls: dict[str, Callable[[int], None]] = {
+            "net": net,
+            "decode": decode,
+            "encode": encode,
+            "program": program,
+        }
+        seconds = take_turns(calls, rounds, warm_up=1)
+    return _figures(seconds, reports, count)
+
+
+def _figures(
+    seconds: dict[str, list[float]], reports: list[Report], num_frames: int
+) -> dict[str, Any]:
+    """Medians over the rounds, the share within each round."""
+    fps = {name: num_frames / float(np.median(values)) for name, values in seconds.items()}
+    slowest = min(STAGES, key=fps.__getitem__)
+    shares = spread(
+        max(seconds[stage][turn] for stage in STAGES) / seconds["program"][turn]
+        for turn in range(len(reports))
+    )
+    last = reports[-1].as_dict()
+    inside = {key: last[key] for stage in STAGES for key in (f"{stage}_ms_p50", f"{stage}_ms_p95")}
+    return {
+        "frames": num_frames,
+        "width_px": last["width_px"],
+        "height_px": last["height_px"],
+        "program_fps": round(fps["program"], 2),
+        **{f"{stage}_alone_fps": round(fps[stage], 2) for stage in STAGES},
+        "slowest_stage": slowest,
+        "share_of_slowest": round(shares.median, 4),
+        "share_of_slowest_p10": round(shares.p10, 4),
+        "share_of_slowest_p90": round(shares.p90, 4),
+        **inside,
+        "first_frame_ms": round(last["first_frame_s"] * 1e3, 1),
+        "peak_memory_mib": last["peak_memory_mib"],
+        "engine": last["engine"],
+    }

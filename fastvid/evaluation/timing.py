@@ -1,0 +1,77 @@
+"""Timing that a noisy machine does not decide: contestants take turns, ratios are per turn."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+WARM_UP_CALLS = 2
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median of a figure over the turns, and the band that holds 80 % of them."""
+
+    median: float
+    p10: float
+    p90: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.p10:.2f}-{self.p90:.2f})"
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Median, 10th and 90th percentile.
+
+    Raises:
+        ValueError: if there is no value.
+    """
+    found = np.asarray(list(values), dtype=np.float64)
+    if found.size == 0:
+        raise ValueError("spread: expected at least one value, found none")
+    p10, median, p90 = np.percentile(found, (10, 50, 90))
+    return Spread(float(median), float(p10), float(p90))
+
+
+def take_turns(
+    calls: Mapping[str, Callable[[int], object]], rounds: int, warm_up: int = WARM_UP_CALLS
+) -> dict[str, list[float]]:
+    """Seconds that each call took in each round, all of them once per round.
+
+    The order is rotated from round to round, so that nobody always follows the same other (caches
+    and clock rates remember). A call has to return only when its result is there: on a GPU that
+    means copied back.
+
+    Args:
+        calls: by name; called with the number of the round, negative while warming up.
+        rounds: turns that count.
+        warm_up: calls of each before that.
+    """
+    for turn in range(-warm_up, 0):
+        for call in calls.values():
+            call(turn)
+    names = list(calls)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(rounds):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            begin = time.perf_counter()
+            calls[name](turn)
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def speed_ups(seconds: Mapping[str, Sequence[float]], yardstick: str) -> dict[str, Spread]:
+    """How many times faster than the yardstick each one was, within the same round."""
+    base = seconds[yardstick]
+    return {
+        name: spread(slow / own for slow, own in zip(base, values, strict=True))
+        for name, values in seconds.items()
+    }
+
+
+def timing_figures(seconds: Sequence[float], prefix: str) -> dict[str, float]:
+    """`<prefix>_ms_p50` and `<prefix>_ms_p95`."""
+    p50, p95 = np.percentile(seconds, (50, 95))
+    return {f"{prefix}_ms_p50": round(p50 * 1e3, 3), f"{prefix}_ms_p95": round(p95 * 1e3, 3)}
