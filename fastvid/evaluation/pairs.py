@@ -137,13 +137,14 @@ class PairMeter:
         self._gaps = tuple(gaps)
         self._motion = motion or estimated_motion(flow_method)
         self._count = 0
-        self._first: list[Tensor] = []
-        self._recent: deque[Tensor] = deque(maxlen=max(gaps))
+        self._first: list[np.ndarray] = []  # source and output in one array (2, H, W, 3)
+        self._recent: deque[np.ndarray] = deque(maxlen=max(gaps))
 
     @torch.no_grad()
     def update(self, source: np.ndarray, stylized: np.ndarray) -> None:
         """Take the next frame of both clips, uint8 (H, W, 3) RGB of one size."""
-        both = torch.cat([to_tensor(source), to_tensor(stylized)], dim=1)  # (1, 6, H, W)
+        both = np.stack([source, stylized])  # kept as bytes: ten frames of 4K are half a GB
+        cur = _side_by_side(both)
         names_of: dict[int, list[str]] = {}  # distance back -> series; "first" may be a gap too
         for gap in self._gaps:
             if gap <= self._count:
@@ -152,7 +153,7 @@ class PairMeter:
             names_of.setdefault(self._count, []).append("first")
         for back, names in names_of.items():
             prev = self._first[0] if back == self._count else self._recent[-back]
-            error = self._compare(self._count - back, prev, both)
+            error = self._compare(self._count - back, _side_by_side(prev), cur)
             for name in names:
                 self.pairs[name].append(error)
         if not self._first:
@@ -179,3 +180,8 @@ class PairMeter:
                 frames = to_array(torch.cat([prev[:, 3:], cur[:, 3:]]))
                 self.worst = WorstPair(error, frames[0], frames[1], rms[0].numpy())
         return error
+
+
+def _side_by_side(both: np.ndarray) -> Tensor:
+    """Source and output as channels, float (1, 6, H, W) in [0, 1], from uint8 (2, H, W, 3)."""
+    return to_tensor(both).flatten(0, 1)[None]
