@@ -140,7 +140,7 @@ def test_a_cut_off_film_is_painted_as_far_as_it_goes_and_said_to_be_damaged(infe
     code, out, err = infer("cut.mkv", "--model", model)
     assert (code, out) == (1, ["cut.invert.mkv"])
     assert len(errors(err)) == 1
-    assert "cut.mkv is damaged" in errors(err)[0]
+    assert "cut.mkv: the source is damaged or cut off" in errors(err)[0]
     assert 0 < len(read(tmp_path / "cut.invert.mkv")[0]) < 30
 
 

@@ -15,8 +15,10 @@ from tiny_clips import (
 )
 
 import fastvid
+from fastvid.runtime.demo import DemoClip
 from fastvid.runtime.film import MAX_FAILURES
-from fastvid.runtime.pipeline import stylize
+from fastvid.runtime.pipeline import check, stylize
+from fastvid.runtime.report import free_memory_mib
 from fastvid.runtime.stylizer import OnnxStylizer, load
 from fastvid.video import MediaError
 
@@ -188,6 +190,17 @@ def test_pictures_too_small_for_the_networks_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="picture is 2x2 pixels, at least 16x16"):
         stylize(tiny, style=model)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["invert.onnx", "tiny.mp4"]
+
+
+def test_pictures_too_large_for_the_memory_are_refused_before_a_network_is_loaded(tmp_path):
+    free_mib = free_memory_mib()
+    if free_mib is None:
+        pytest.skip("this system does not say how much memory is free")
+    clip = DemoClip()
+    width = int(free_mib * 2**20)
+    clip.size = 16, width
+    with pytest.raises(ValueError, match=f"painting {width}x16 pixels takes at least .* GiB"):
+        check(clip, tmp_path / "out.mp4", overwrite=False)
 
 
 def test_the_api_loads_by_path_and_lists_styles(model):

@@ -72,7 +72,9 @@ def make_parser() -> Parser:
         "INPUT's name with the style's, beside INPUT",
     )  # fmt: skip
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--style", default=DEFAULT_STYLE, help="name of a shipped style")
+    which.add_argument(
+        "--style", default=DEFAULT_STYLE, help="a shipped style; default: %(default)s"
+    )
     which.add_argument("--model", metavar="FILE.onnx", type=Path, help="a network of your own")
     look = parser.add_argument_group("look")
     look.add_argument(
@@ -93,7 +95,9 @@ def make_parser() -> Parser:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
     out = parser.add_argument_group("output")
     out.add_argument("--crf", type=float, metavar="N", help="quality, lower is better")
-    out.add_argument("--preset", metavar="P", help="speed of the encoder")
+    out.add_argument(
+        "--preset", metavar="P", help="ultrafast to veryslow; default: veryfast for H.264"
+    )
     out.add_argument("--codec", metavar="C", help="FFmpeg's name of the encoder; default: H.264")
     out.add_argument("--audio", choices=("copy", "aac", "none"), help="default: %(default)s")
     out.add_argument("--overwrite", action="store_true", help="replace existing outputs")
@@ -191,7 +195,7 @@ class _Run:
             report.bottleneck,
         )
         if not report.complete:
-            text = f"{label} is damaged: {report.damage}; what can be read is painted"
+            text = f"{label}: {report.damage}; what can be read is painted"
             self.failures.append({"source": label, "error": text})
             log.error("%s", text)
         elif report.damage:

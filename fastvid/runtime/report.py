@@ -99,6 +99,16 @@ def peak_memory_mib() -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
+def free_memory_mib() -> float | None:
+    """Memory that a new program could have without swapping; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["MemAvailable"].split()[0]) / 2**10
+    except (OSError, KeyError, ValueError):  # not Linux
+        return None
+
+
 def versions() -> dict[str, str]:
     """Versions of Python, fastvid and the packages of the runtime that are installed."""
     found = {"python": platform.python_version()}
