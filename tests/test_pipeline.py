@@ -115,10 +115,10 @@ def test_height_is_the_working_and_the_output_height(clip, model, tmp_path):
 
 
 def test_an_excerpt_holds_the_frames_between_start_and_end(clip, model, tmp_path):
-    stylize(clip, tmp_path / "part.mp4", style=model, start_s=2.5 / RATE, end_s=7.5 / RATE)
+    stylize(clip, tmp_path / "part.mp4", style=model, start_s=3 / RATE, end_s=8 / RATE)
     painted, times = read(tmp_path / "part.mp4")
     assert close_to(painted, 255 - read(clip)[0][3:8])
-    assert times[0] == pytest.approx(0.5 / RATE)
+    assert times[0] == 0
 
 
 def test_an_image_gives_an_image_and_a_sequence_keeps_its_names(model, tmp_path):

@@ -139,8 +139,8 @@ class VideoReader:
         self.num_frames = 0
         self._height_px = height_px
         zero = self.info.start_s
-        self._begin = zero + Fraction(start_s) if start_s else None
-        self._end = None if end_s is None else zero + Fraction(end_s)
+        self._begin = zero + Fraction(str(start_s)) if start_s else None
+        self._end = None if end_s is None else zero + Fraction(str(end_s))
         self._steps: Counter[int] = Counter()
         self._shown_until: int | None = None
         self._unreadable: list[str] = []

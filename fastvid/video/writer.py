@@ -88,9 +88,9 @@ class VideoWriter:
         self._range = color.LIMITED if info.is_hdr else info.color_range or color.LIMITED
         zero_s = info.start_s if start_s or info.free_clock else Fraction(0)
         # whole ticks, so that the picture moves by exactly what the sound moves by
-        self._zero = int((zero_s + Fraction(start_s or 0)) / info.time_base)
+        self._zero = int((zero_s + Fraction(str(start_s or 0))) / info.time_base)
         self._zero_s = self._zero * info.time_base
-        self._end_s = None if end_s is None else info.start_s + Fraction(end_s)
+        self._end_s = None if end_s is None else info.start_s + Fraction(str(end_s))
         self._last_pts: int | None = None
         self._shown_until_s = 0.0
         self._tracks: Tracks | None = None
