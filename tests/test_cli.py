@@ -10,6 +10,9 @@ import pytest
 from onnx_nets import foreign_net, invert_net, write
 from tiny_clips import read, write_clip, write_picture
 
+from fastvid.__main__ import COMMANDS
+from fastvid.__main__ import main as fastvid_command
+from fastvid.runtime import gallery
 from fastvid.runtime.cli import main, make_parser
 from fastvid.runtime.console import duration
 
@@ -240,6 +243,39 @@ def test_ctrl_c_keeps_a_playable_part_under_another_name(model, tmp_path):
     frames, times = read(tmp_path / "out.partial.mp4")
     assert f"interrupted after {len(frames)} frames" in err
     assert times[-1] == pytest.approx((len(frames) - 1) / 24, abs=0.01)
+
+
+def test_the_fastvid_command_lists_its_commands_and_refuses_others(capsys):
+    assert fastvid_command(["--help"]) == 0
+    overview = capsys.readouterr().out
+    assert all(name in overview for name in COMMANDS)
+    assert fastvid_command(["stylez"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: unknown command 'stylez'; choices: styles")
+    assert err.endswith("did you mean styles?\n")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        fastvid_command([name, "--help"])
+    assert leaving.value.code == 0
+    assert f"usage: fastvid {name}" in capsys.readouterr().out
+
+
+def test_styles_are_a_table_or_json(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(gallery, "STYLES_DIR", tmp_path)
+    assert fastvid_command(["styles"]) == 0
+    assert "no style is installed" in capsys.readouterr().err
+    write(tmp_path / "udnie.onnx", invert_net())
+    card = {"title": "Udnie", "net": "base", "scores": {"style_distance": {"a": 0.2, "b": 0.4}}}
+    (tmp_path / "udnie.json").write_text(json.dumps(card))
+    assert fastvid_command(["styles"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:2] == ["style", "title"]
+    assert row.split() == ["udnie", "Udnie", "-", "-", "base", "0.300", "-"]
+    assert fastvid_command(["styles", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"udnie": card}
 
 
 def test_the_defaults_are_those_of_the_function():

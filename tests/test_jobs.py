@@ -41,7 +41,10 @@ def test_one_file_is_one_job(tmp_path):
     assert plan([str(film)], None, "s") == [Job(film, tmp_path / "film.s.mp4")]
     out = tmp_path / "other.mkv"
     assert plan([str(film)], str(out), "s") == [Job(film, out)]
-    assert plan([str(film)], str(tmp_path), "s") == [Job(film, tmp_path / "film.s.mp4")]
+    inside = Job(film, tmp_path / "film.s.mp4", makes_folder=True)
+    assert plan([str(film)], str(tmp_path), "s") == [inside]
+    new = plan([str(film)], f"{tmp_path}/new/", "s")
+    assert new == [Job(film, tmp_path / "new" / "film.s.mp4", makes_folder=True)]
 
 
 def test_several_files_go_beside_themselves_or_into_one_folder(tmp_path):
@@ -59,14 +62,14 @@ def test_several_files_go_beside_themselves_or_into_one_folder(tmp_path):
 
 def test_a_folder_gives_its_films_in_natural_order_and_its_images_as_one_sequence(tmp_path):
     folder = tmp_path / "in"
-    for name in ("c10.mp4", "c9.mkv", "notes.txt", ".hidden.mp4"):
+    for name in ("c10.mp4", "c9.mkv", "notes.txt", ".hidden.mp4", "c9.s.mkv"):
         touch(folder / name)
     write_picture(folder / "p1.png")
     jobs = plan([str(folder)], None, "s")
     out = tmp_path / "in.s"
     assert jobs == [
-        Job(folder / "c9.mkv", out / "c9.s.mkv", in_folder=True),
-        Job(folder / "c10.mp4", out / "c10.s.mp4", in_folder=True),
+        Job(folder / "c9.mkv", out / "c9.s.mkv", True, True),
+        Job(folder / "c10.mp4", out / "c10.s.mp4", True, True),
         Job(folder, out),
     ]
     assert plan([str(folder)], str(tmp_path / "x"), "s")[0].target == tmp_path / "x" / "c9.s.mkv"

@@ -218,7 +218,7 @@ class _Run:
             log.info("%s: painted already, skipped (--overwrite paints it again)", job.target)
             return None
         reader = VideoReader(job.source, args.start_s, args.end_s, args.height_px)
-        if job.in_folder:
+        if job.makes_folder:
             job.target.parent.mkdir(parents=True, exist_ok=True)
         return self._paint_source(reader, job.target, job.source.name)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 import threading
 import time
@@ -61,7 +62,8 @@ class Console(logging.Handler):
         """Put the progress line there, in place of the one before."""
         with self._lock:
             if self._terminal:
-                self.stream.write(f"\r{text}\x1b[K")
+                columns = shutil.get_terminal_size().columns
+                self.stream.write(f"\r{text[: columns - 1]}\x1b[K")
                 self._drawn = True
             else:
                 self.stream.write(text + "\n")

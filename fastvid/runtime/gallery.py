@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`fastvid styles`: one line per style on stdout; returns the exit code."""
-    cards = list_styles()
+    cards = list_styles(STYLES_DIR)
     if args.json:
         sys.stdout.write(json.dumps(cards, indent=2) + "\n")
         return 0

@@ -1,5 +1,7 @@
 """What the command line's inputs stand for: which sources there are and where each one goes."""
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +28,13 @@ class Job:
         source: file, folder or pattern that a `VideoReader` takes.
         target: file, folder or pattern that is written.
         in_folder: one of many found in a folder, where a finished target is skipped.
+        makes_folder: whether the folder of the target is made when it is missing.
     """
 
     source: Path
     target: Path
     in_folder: bool = False
+    makes_folder: bool = False
 
 
 def default_target(source: Path, style: str) -> Path:
@@ -65,10 +69,11 @@ def plan(inputs: list[str], output: str | None, style: str) -> list[Job]:
     """
     sources: list[tuple[Path, bool]] = []
     for text in inputs:
-        sources.extend(_sources(Path(text).expanduser()))
-    wanted = Path(output).expanduser() if output is not None else None
+        sources.extend(_sources(Path(text).expanduser(), style))
     several = len(sources) > 1 or any(in_folder for _, in_folder in sources)
-    if several and wanted is not None and wanted.suffix and not wanted.is_dir():
+    wanted = Path(output).expanduser() if output is not None else None
+    is_folder = wanted is not None and (wanted.is_dir() or str(output).endswith(("/", os.sep)))
+    if several and wanted is not None and wanted.suffix and not is_folder:
         raise MediaError(
             f"{wanted}: {len(sources)} inputs need a folder as output, this is a file's name"
         )
@@ -76,11 +81,12 @@ def plan(inputs: list[str], output: str | None, style: str) -> list[Job]:
     for source, in_folder in sources:
         target = default_target(source, style)
         if in_folder:
-            target = default_target(source.parent, style) / default_target(source, style).name
+            target = default_target(source.parent, style) / target.name
+        inside = in_folder
         if wanted is not None:
-            into_folder = several or (wanted.is_dir() and not is_sequence(source))
-            target = wanted / target.name if into_folder else wanted
-        jobs.append(Job(source, target, in_folder))
+            inside = several or (is_folder and not is_sequence(source))
+            target = wanted / target.name if inside else wanted
+        jobs.append(Job(source, target, in_folder, makes_folder=inside))
     targets = [job.target for job in jobs]
     for target in targets:
         if targets.count(target) > 1:
@@ -88,20 +94,30 @@ def plan(inputs: list[str], output: str | None, style: str) -> list[Job]:
     return jobs
 
 
-def _sources(path: Path) -> list[tuple[Path, bool]]:
-    """What one input stands for, and whether each comes out of a folder or pattern of films."""
+def _sources(path: Path, style: str) -> list[tuple[Path, bool]]:
+    """What one input stands for, and whether each comes out of a folder or pattern of films.
+
+    Films that are such paintings already are left out.
+    """
+
+    def films(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
+        found = [
+            p
+            for p in paths
+            if p.suffix.lower() in FILM_SUFFIXES
+            and p.is_file()
+            and not p.name.startswith(".")
+            and not p.stem.endswith((f".{style}", f".{style}.partial"))
+        ]
+        return [(p, True) for p in sorted(found, key=lambda p: natural_key(p.name))]
+
     if path.is_dir():
-        visible = [p for p in path.iterdir() if not p.name.startswith(".")]
-        films = [p for p in visible if p.is_file() and p.suffix.lower() in FILM_SUFFIXES]
-        found = [(film, True) for film in sorted(films, key=lambda p: natural_key(p.name))]
-        if any(is_image(p) for p in visible):
+        found = films(path.iterdir())
+        if any(is_image(p) and not p.name.startswith(".") for p in path.iterdir()):
             found.append((path, False))
         if not found:
             raise MediaError(f"{path}: folder holds neither a film nor an image")
         return found
     if is_sequence(path) and "%" not in path.name:
-        matches = sorted(path.parent.glob(path.name), key=lambda p: natural_key(p.name))
-        films = [p for p in matches if p.is_file() and p.suffix.lower() in FILM_SUFFIXES]
-        if films:
-            return [(film, True) for film in films]
+        return films(path.parent.glob(path.name)) or [(path, False)]
     return [(path, False)]
