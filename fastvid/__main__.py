@@ -10,6 +10,7 @@ from fastvid.runtime.console import USAGE, Parser, run_command
 # Command: its module, which has `add_arguments(parser)` and `run(args) -> exit code`; what it does.
 COMMANDS = {
     "styles": ("fastvid.runtime.gallery", "list the shipped styles"),
+    "optimize": ("fastvid.optimize", "stylise by optimisation, slowly: the reference"),
     "evaluate": ("fastvid.evaluation.evaluate", "measure a stylised clip, or a network"),
     "benchmark": ("fastvid.evaluation.benchmark", "time networks and the whole program"),
 }
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def command(console: object) -> int:
         room = importlib.import_module(module)
         room.add_arguments(parser)
-        return int(room.run(parser.parse_args(rest)))
+        return int(room.run(parser.parse_intermixed_args(rest)))
 
     return run_command(command, verbose)
 

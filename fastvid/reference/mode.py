@@ -7,11 +7,9 @@ channels BGR; here they stay RGB, which changes no figure.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fastvid.image import to_array
 from fastvid.perceptual.vgg import CAFFE_MEAN_BGR
 
 MEAN_RGB = tuple(reversed(CAFFE_MEAN_BGR))
@@ -27,6 +25,7 @@ class Mode:
         eight_bit: results are cut to 8 bit (truncated) before the next frame sees them.
         root_gradient: the gradient of the temporal loss carries sqrt(c) where its value has c.
         absolute_tests: L-BFGS also stops on absolute changes, at any iteration.
+        reduced_certainties: `closestFirst` takes off certainties that it has reduced before.
     """
 
     name: str
@@ -34,6 +33,7 @@ class Mode:
     eight_bit: bool
     root_gradient: bool
     absolute_tests: bool
+    reduced_certainties: bool
 
     def encode(self, image: Tensor) -> Tensor:
         """Pixel space of an RGB image: (B, 3, H, W) in [0, 1] -> same shape, about +-128."""
@@ -52,23 +52,32 @@ class Mode:
         return _mean(like) / self.white
 
     def kept(self, image: Tensor) -> Tensor:
-        """What the following frames see of a finished one, RGB."""
+        """What the following frames, and the file, hold of a finished one, RGB.
+
+        The program cuts to a byte: even an unchanged level can drop by one (paper.md, P1).
+        """
         if not self.eight_bit:
             return image
         return (image.clamp(0, 1) * 255).floor() / 255
 
-    def picture(self, image: Tensor) -> np.ndarray:
-        """uint8 (H, W, 3) of one finished frame (1, 3, H, W)."""
-        if not self.eight_bit:
-            return to_array(image)[0]
-        # The program's byte is cut, not rounded: k / 255 * 255 may lose a level here too.
-        levels = (image[0].detach().clamp(0, 1) * 255).to(torch.uint8)
-        return levels.permute(1, 2, 0).contiguous().cpu().numpy()
-
 
 MODES = {
-    "paper": Mode("paper", 255.0, eight_bit=False, root_gradient=False, absolute_tests=False),
-    "original": Mode("original", 256.0, eight_bit=True, root_gradient=True, absolute_tests=True),
+    "paper": Mode(
+        name="paper",
+        white=255.0,
+        eight_bit=False,
+        root_gradient=False,
+        absolute_tests=False,
+        reduced_certainties=False,
+    ),
+    "original": Mode(
+        name="original",
+        white=256.0,
+        eight_bit=True,
+        root_gradient=True,
+        absolute_tests=True,
+        reduced_certainties=True,
+    ),
 }
 
 

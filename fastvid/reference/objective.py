@@ -217,5 +217,5 @@ def _collect(values: Mapping[str, Sequence[Tensor]]) -> Losses:
     """Sums in float64: float32 hides the first small steps of a large loss."""
     flat = [term.double() for terms in values.values() for term in terms]
     numbers = iter(torch.stack(flat).tolist() if flat else [])
-    sums = {name: sum(next(numbers) for _ in terms) for name, terms in values.items()}
+    sums = {name: sum((next(numbers) for _ in terms), 0.0) for name, terms in values.items()}
     return Losses(**sums, total=sum(sums.values()))

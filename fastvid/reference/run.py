@@ -1,0 +1,341 @@
+"""One run of the reference, from settings to a written film or image."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastvid.checkpoint import git_revision, package_versions
+from fastvid.image import write_atomically
+from fastvid.perceptual.vgg import VGGFeatures, load_vgg, read_weights
+from fastvid.reference import multi_pass, single_pass
+from fastvid.reference.flows import EstimatedFlow, FlowFiles, FlowSource, Lookahead
+from fastvid.reference.footage import Footage, open_footage
+from fastvid.reference.image import Recipe, with_colors_of
+from fastvid.reference.methods import BlendPrevious, BlendWarped, Independent, Method, Ruder
+from fastvid.reference.mode import MODES
+from fastvid.reference.multi_pass import Passes
+from fastvid.reference.objective import Weights
+from fastvid.reference.output import check_target, write_frames
+from fastvid.reference.paintings import Painting, find_painting, load_painting
+from fastvid.reference.schedule import StyleKey, StyleSchedule, constant
+from fastvid.reference.settings import OptimizeConfig
+from fastvid.reference.state import State
+from fastvid.reference.studio import Studio
+
+log = logging.getLogger(__name__)
+
+# Settings that change what is said or kept, not what comes out.
+SILENT = (
+    "report print_iter save_iter save_init keep_state continue_with continue_with_pass num_passes "
+    "device"
+).split()
+
+
+def optimize(config: OptimizeConfig, source: Path, target: Path, overwrite: bool = False) -> Path:
+    """Stylise an image or a clip by optimisation.
+
+    A killed run goes on where it stopped, to the same result: finished frames are kept in
+    `<target>.state` until the target is written.
+
+    Args:
+        config: all settings.
+        source: image, film, folder, printf or glob pattern.
+        target: image, film, folder or printf pattern.
+        overwrite: replace an existing target.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: a setting, a painting or a file does not fit.
+        FileNotFoundError: painting, weights, flow or map are missing.
+        MediaError: the source cannot be read or the target not be written.
+        KeyboardInterrupt: Ctrl-C, after what is done was written.
+    """
+    config.check()
+    report = Path(config.report) if config.report else None
+    if report is not None and not report.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{report}: there is no folder {report.parent} for the report")
+    if not target.absolute().parent.is_dir() and "%" not in target.name:
+        raise FileNotFoundError(f"{target}: there is no folder {target.parent}")
+    target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    state = State(target.with_name(f"{target.name}.state"), _identity(config, source))
+    footage = open_footage(
+        source, state.folder / "frames.u8", config.start_number, config.num_frames, config.height_px
+    )
+    check_target(footage.clip, target, overwrite or state.resumed)
+    studio = build_studio(config, footage, state)
+    forget(config, studio)
+
+    def save(num_done: int) -> Path | None:
+        return write_frames(
+            footage.clip,
+            target,
+            finished(config, studio),
+            num_done,
+            overwrite or state.resumed,
+            is_excerpt=bool(config.num_frames or config.start_number),
+        )
+
+    try:
+        paint(config, studio)
+    except KeyboardInterrupt:
+        if num_done := num_finished(studio):
+            log.info("%d frames so far: %s", num_done, save(num_done))
+        log.info("the same command goes on from here (%s)", state.folder)
+        raise
+    finally:
+        if report is not None:
+            write_report(report, config, studio, source, target)
+    written = save(studio.num_frames)
+    assert written is not None
+    if not config.keep_state:
+        state.remove()
+    return written
+
+
+def build_studio(config: OptimizeConfig, footage: Footage, state: State) -> Studio:
+    """Network, paintings and recipe, on the device."""
+    device = pick_device(config.device)
+    vgg = build_vgg(config).to(device)
+    mode = MODES[config.mode]
+    recipe = Recipe(
+        mode,
+        Weights(
+            config.content_weight, config.style_weight, config.temporal_weight, config.tv_weight
+        ),
+        config.content_layers,
+        criterion=config.temporal_criterion,
+        normalize_gradients=config.normalize_gradients,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        history_size=config.lbfgs_history,
+        relative_tolerance=config.tol_loss_relative,
+        interval=config.tol_loss_relative_interval,
+        retry_early_stop=config.retry_early_stop,
+        bfloat16=config.precision == "bfloat16",
+    )
+    paintings, schedule = build_paintings(config, vgg, footage.clip.size)
+    return Studio(
+        torch.compile(vgg) if config.compile else vgg,  # type: ignore[arg-type]
+        recipe,
+        footage,
+        paintings,
+        schedule,
+        state,
+        device,
+        num_passes=config.num_passes if config.passes == "multi" else 1,
+        print_iter=config.print_iter,
+        save_iter=config.save_iter,
+        save_init=config.save_init,
+    )
+
+
+def build_vgg(config: OptimizeConfig) -> VGGFeatures:
+    """VGG to the deepest layer that has a weight; max pooling rounds up, as Caffe does."""
+    content = config.content_layers if config.content_weight else []
+    style = config.style_layers if config.style_weight else []
+    layers = list(dict.fromkeys([*content, *style]))
+    if not layers:
+        raise ValueError("no layer: give content_layers or style_layers")
+    pooling: Any = config.pooling
+    ceil_mode = pooling == "max"  # average pooling is rebuilt in floor mode by the program
+    if config.weights is None:
+        root = Path(config.data.root)
+        return load_vgg(layers, config.arch, root, pooling=pooling, ceil_mode=ceil_mode)
+    path = Path(config.weights)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of VGG weights")
+    weights = read_weights(path, config.arch)
+    return VGGFeatures(layers, weights, pooling=pooling, ceil_mode=ceil_mode)
+
+
+def build_paintings(
+    config: OptimizeConfig, vgg: VGGFeatures, content_size: tuple[int, int]
+) -> tuple[list[Painting], StyleSchedule]:
+    """The paintings with their Gram matrices, and their weights over time."""
+    names = config.style_images or [config.style.image]
+    weights = config.style_blend_weights or [1.0] * len(names)
+    schedule = constant(weights)
+    if config.style_schedule:
+        keys = [StyleKey(key.time_s, tuple(key.weights)) for key in config.style_schedule]
+        schedule = StyleSchedule(keys)
+        if len(keys[0].weights) != len(names):
+            raise ValueError(
+                f"style_schedule has {len(keys[0].weights)} weights a key for {len(names)} "
+                "paintings; name them in style_images=[...]"
+            )
+    if not config.style_weight:
+        return [], schedule
+    root, mode = Path(config.data.root), MODES[config.mode]
+    paintings = [
+        load_painting(
+            find_painting(name, root),
+            vgg,
+            config.style_layers,
+            mode,
+            content_size,
+            config.style_scale,
+        )
+        for name in names
+    ]
+    return paintings, schedule
+
+
+def build_method(config: OptimizeConfig) -> Method:
+    """The method by its name."""
+    first = Independent(MODES[config.mode], config.inits[0], config.seed)
+    if config.method == "independent":
+        return first
+    if config.method == "blend_previous":
+        return BlendPrevious(first, config.blend_opacity)
+    if config.method == "blend_warped":
+        return BlendWarped(first, config.blend_opacity)
+    return Ruder(
+        first,
+        config.inits[1],
+        config.flow_relative_indices,
+        config.use_flow_every,
+        config.combine_flow_weights,
+        has_temporal_loss=config.temporal_weight != 0,
+    )
+
+
+def build_passes(config: OptimizeConfig) -> Passes:
+    """The settings of a multi-pass run."""
+    return Passes(
+        MODES[config.mode],
+        config.num_passes,
+        config.inits[0],
+        config.blend_weight,
+        config.blend_weight_last_pass,
+        # without a weight the neighbour is needed for the blend alone
+        config.use_temporal_loss_after if config.temporal_weight else config.num_passes + 1,
+        config.seed,
+    )
+
+
+def build_flow(config: OptimizeConfig, studio: Studio) -> FlowSource:
+    """Where motion comes from."""
+    if config.flow.method == "files":
+        return FlowFiles(config.flow, studio.footage.clip.numbers, studio.size)
+    return EstimatedFlow(
+        studio.footage, config.flow.method, config.flow.rule, Path(config.data.root), studio.device
+    )
+
+
+def paint(config: OptimizeConfig, studio: Studio) -> None:
+    """Run the passes; what is done already is left alone."""
+    source = build_flow(config, studio)
+    flows = Lookahead(source)
+    try:
+        if config.passes == "multi":
+            passes = build_passes(config)
+            source.check(multi_pass.flow_pairs(passes, studio.num_frames))
+            multi_pass.paint_multi_pass(studio, passes, flows, config.iterations[0])
+        else:
+            method = build_method(config)
+            source.check(single_pass.flow_pairs(method, studio.num_frames))
+            single_pass.paint_single_pass(studio, method, flows, config.iterations)
+    finally:
+        flows.close()
+
+
+def forget(config: OptimizeConfig, studio: Studio) -> None:
+    """Take back what `continue_with` and `continue_with_pass` want anew."""
+    numbers = studio.footage.clip.numbers
+    for run in range(1, studio.num_passes + 1):
+        again = bool(config.continue_with_pass) and run >= config.continue_with_pass
+        for position, number in enumerate(numbers, start=1):
+            if again or (config.continue_with and position >= config.continue_with):
+                studio.state.forget(run, number)
+
+
+def finished(config: OptimizeConfig, studio: Studio) -> Callable[[int], Tensor]:
+    """The picture to write for a frame, by position: of its last pass, in the colours asked for."""
+
+    def picture(index: int) -> Tensor:
+        run = last_pass(studio, index)
+        result = studio.result(run, index)
+        return with_colors_of(result, studio.frame(index)) if config.original_colors else result
+
+    return picture
+
+
+def last_pass(studio: Studio, index: int) -> int:
+    """The last pass that has done a frame; 0 if none has."""
+    runs = range(studio.num_passes, 0, -1)
+    return next((run for run in runs if studio.is_done(run, index)), 0)
+
+
+def num_finished(studio: Studio) -> int:
+    """Frames from the first on that at least one pass has done."""
+    done = 0
+    while done < studio.num_frames and last_pass(studio, done):
+        done += 1
+    return done
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of the work; `auto` is the GPU when there is one.
+
+    Raises:
+        ValueError: CUDA is asked for and not to be had, or the name is unknown.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device={name}: torch finds no CUDA here; use device=auto or cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device={name} is not one of auto, cpu, cuda, cuda:N") from None
+
+
+def write_report(
+    path: Path, config: OptimizeConfig, studio: Studio, source: Path, target: Path
+) -> None:
+    """Settings, paintings, and for each frame the losses before, after and on the way."""
+    frames = studio.state.records()
+    weights = studio.schedule(0.0)
+    content = {
+        "source": str(source),
+        "target": str(target),
+        "mode": config.mode,
+        "passes": config.passes,
+        "method": config.method,
+        "height_px": studio.size[0],
+        "width_px": studio.size[1],
+        "device": str(studio.device),
+        "paintings": [
+            {
+                "image": p.path.name,
+                "height_px": p.size[0],
+                "width_px": p.size[1],
+                "weight_at_0_s": weight,
+            }
+            for p, weight in zip(studio.paintings, weights, strict=False)
+        ],
+        "frames": frames,
+        "settings": asdict(config),
+        "git_revision": git_revision(),
+        "versions": package_versions(),
+    }
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _identity(config: OptimizeConfig, source: Path) -> dict[str, Any]:
+    settings = {key: value for key, value in asdict(config).items() if key not in SILENT}
+    if config.passes == "single":
+        del settings["num_frames"]  # more frames can be added at the end
+    file = source.stat() if source.is_file() else None
+    stamp = [file.st_size, file.st_mtime_ns] if file else []
+    return {"source": str(source.absolute()), "file": stamp, "settings": settings}
