@@ -68,37 +68,44 @@ def optimize(config: OptimizeConfig, source: Path, target: Path, overwrite: bool
         raise FileNotFoundError(f"{target}: there is no folder {target.parent}")
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
     state = State(target.with_name(f"{target.name}.state"), _identity(config, source))
+    try:
+        written = _optimize(config, source, target, overwrite or state.resumed, state)
+    except BaseException:
+        if not state.records():  # nothing that a later run could go on with
+            state.remove()
+        raise
+    if not config.keep_state:
+        state.remove()
+    return written
+
+
+def _optimize(
+    config: OptimizeConfig, source: Path, target: Path, overwrite: bool, state: State
+) -> Path:
     footage = open_footage(
         source, state.folder / "frames.u8", config.start_number, config.num_frames, config.height_px
     )
-    check_target(footage.clip, target, overwrite or state.resumed)
+    check_target(footage.clip, target, overwrite)
     studio = build_studio(config, footage, state)
     forget(config, studio)
 
     def save(num_done: int) -> Path | None:
-        return write_frames(
-            footage.clip,
-            target,
-            finished(config, studio),
-            num_done,
-            overwrite or state.resumed,
-            is_excerpt=bool(config.num_frames or config.start_number),
-        )
+        is_excerpt = bool(config.num_frames or config.start_number)
+        pictures = finished(config, studio)
+        return write_frames(footage.clip, target, pictures, num_done, overwrite, is_excerpt)
 
     try:
         paint(config, studio)
     except KeyboardInterrupt:
         if num_done := num_finished(studio):
             log.info("%d frames so far: %s", num_done, save(num_done))
-        log.info("the same command goes on from here (%s)", state.folder)
+            log.info("the same command goes on from here (%s)", state.folder)
         raise
     finally:
-        if report is not None:
-            write_report(report, config, studio, source, target)
+        if config.report and state.records():
+            write_report(Path(config.report), config, studio, source, target)
     written = save(studio.num_frames)
     assert written is not None
-    if not config.keep_state:
-        state.remove()
     return written
 
 

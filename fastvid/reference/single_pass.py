@@ -51,7 +51,6 @@ def paint_single_pass(
         if studio.is_done(1, index):
             continue
         plan = method.plan(past, index)
-        flows.order(
-            (index + 1, j) for j in method.needs(index + 1) if index + 1 < studio.num_frames
-        )
+        if index + 1 < studio.num_frames:
+            flows.order((index + 1, j) for j in method.needs(index + 1))
         studio.paint(1, index, plan, num_iterations[min(index, 1)])
