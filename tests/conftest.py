@@ -1,0 +1,5 @@
+"""One thread per test process: the pictures are tiny, and waiting threads cost more than they do."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from fastvid.perceptual.losses import (
+    LUMA_WEIGHTS,
+    consistency_loss,
+    content_loss,
+    gram_matrices,
+    gram_matrix,
+    luminance,
+    range_loss,
+    style_loss,
+    temporal_loss,
+    total_variation_loss,
+)
+
+
+def rand(*shape, seed=0, dtype=torch.float32):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def test_gram_of_ones_is_one_over_channels():
+    # every entry is H*W*1*1 / (C*H*W)
+    gram = gram_matrix(torch.ones(2, 5, 3, 4))
+    torch.testing.assert_close(gram, torch.full((2, 5, 5), 1 / 5))
+
+
+def test_gram_equals_the_formula_in_numpy():
+    features = rand(1, 3, 4, 5)
+    flat = features.numpy()[0].reshape(3, 20).astype(np.float64)
+    np.testing.assert_allclose(gram_matrix(features)[0], flat @ flat.T / 60, rtol=1e-6)
+
+
+def test_gram_is_symmetric_and_positive_semi_definite():
+    gram = gram_matrix(rand(1, 6, 3, 3) - 0.5)[0]
+    torch.testing.assert_close(gram, gram.T)
+    assert torch.linalg.eigvalsh(gram).min() > -1e-7
+
+
+def test_gram_is_blind_to_the_order_of_pixels():
+    features = rand(1, 4, 6, 6)
+    shuffled = features.flatten(2)[..., torch.randperm(36)].view_as(features)
+    torch.testing.assert_close(gram_matrix(features), gram_matrix(shuffled))
+
+
+def test_gram_does_not_overflow_in_half_precision():
+    features = torch.full((1, 8, 64, 64), 300.0, dtype=torch.float16)
+    gram = gram_matrix(features)
+    assert gram.dtype == torch.float32
+    torch.testing.assert_close(gram, torch.full((1, 8, 8), 300.0**2 / 8))
+
+
+def test_gram_stays_float32_under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gram = gram_matrix(rand(1, 8, 32, 32))
+    torch.testing.assert_close(gram, gram_matrix(rand(1, 8, 32, 32)), rtol=1e-6, atol=0)
+
+
+def test_equal_pictures_cost_nothing():
+    features = {"relu1_1": rand(2, 3, 4, 4)}
+    assert content_loss(features, features) == 0
+    grams = gram_matrices(features)
+    assert style_loss(grams, grams) == 0
+
+
+def test_normalised_losses_are_blind_to_the_scale_of_the_features():
+    a, b = {"relu1_1": rand(1, 3, 4, 4)}, {"relu1_1": rand(1, 3, 4, 4, seed=1)}
+    big_a, big_b = ({k: 100 * v for k, v in x.items()} for x in (a, b))
+    torch.testing.assert_close(content_loss(a, b), content_loss(big_a, big_b))
+    small, big = (
+        style_loss(gram_matrices(x), gram_matrices(y)) for x, y in ((a, b), (big_a, big_b))
+    )
+    torch.testing.assert_close(small, big)
+
+
+def test_content_loss_by_hand():
+    found = content_loss({"a": torch.full((1, 1, 2, 2), 3.0)}, {"a": torch.full((1, 1, 2, 2), 2.0)})
+    assert found == pytest.approx((3 - 2) ** 2 / 2**2)
+
+
+def test_luma_weights_sum_to_one():
+    assert sum(LUMA_WEIGHTS) == pytest.approx(1, abs=1e-12)
+    torch.testing.assert_close(
+        luminance(torch.full((1, 3, 2, 2), 0.7)), torch.full((1, 1, 2, 2), 0.7)
+    )
+
+
+def test_temporal_loss_averages_over_all_pixels():
+    # half of the pixels trusted, difference 2: 0.5 * 4
+    certainty = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    loss = temporal_loss(torch.full((1, 3, 1, 2), 2.0), torch.zeros(1, 3, 1, 2), certainty)
+    assert loss == pytest.approx(2.0)
+
+
+def test_gradient_is_exactly_zero_where_certainty_is():
+    stylized = rand(1, 3, 4, 4).requires_grad_()
+    other = rand(1, 3, 4, 4, seed=1)
+    certainty = (rand(1, 1, 4, 4, seed=2) > 0.5).float()
+    for loss in (
+        temporal_loss(stylized, other, certainty),
+        consistency_loss(stylized, other, other, other, certainty),
+    ):
+        (gradient,) = torch.autograd.grad(loss, stylized)
+        assert (gradient[(certainty == 0).expand_as(gradient)] == 0).all()
+        assert (gradient[(certainty == 1).expand_as(gradient)] != 0).all()
+
+
+def test_consistency_is_normalised_by_the_trusted_area():
+    stylized, zero = torch.full((1, 3, 8, 8), 0.3), torch.zeros(1, 3, 8, 8)
+    half = torch.zeros(1, 1, 8, 8)
+    half[..., :4] = 1
+    for certainty in (torch.ones(1, 1, 8, 8), half):
+        loss = consistency_loss(stylized, zero, zero, zero, certainty)
+        assert loss == pytest.approx(0.3, rel=1e-5)
+
+
+def test_consistency_allows_what_the_lighting_explains():
+    before = rand(1, 3, 4, 4)
+    frame = before + 0.1  # lighter by 0.1 in every channel, hence in luminance
+    painted = rand(1, 3, 4, 4, seed=3)
+    ones = torch.ones(1, 1, 4, 4)
+    assert consistency_loss(painted + 0.1, painted, frame, before, ones) < 1e-6
+    assert consistency_loss(painted, painted, frame, before, ones) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_total_variation_against_two_lines_of_numpy():
+    image = rand(2, 3, 5, 6)
+    x = image.numpy().astype(np.float64)
+    expected = (np.diff(x, axis=2) ** 2).mean() + (np.diff(x, axis=3) ** 2).mean()
+    assert total_variation_loss(image) == pytest.approx(expected, rel=1e-5)
+
+
+def test_range_loss_sees_only_the_excess():
+    assert range_loss(rand(1, 3, 4, 4)) == 0
+    assert range_loss(torch.tensor([1.5, -0.5, 0.2, 0.9])) == pytest.approx(0.25 * 2 / 4)
+
+
+def test_gradients_in_double_precision():
+    x = (rand(1, 3, 4, 4, dtype=torch.float64) * 1.4 - 0.2).requires_grad_()
+    other = rand(1, 3, 4, 4, seed=1, dtype=torch.float64)
+    certainty = rand(1, 1, 4, 4, seed=2, dtype=torch.float64)
+    assert gradcheck(gram_matrix, (x,))
+    assert gradcheck(lambda y: temporal_loss(y, other, certainty), (x,))
+    assert gradcheck(total_variation_loss, (x,))
+    assert gradcheck(range_loss, (x,))
+
+
+def test_shapes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"\(1, 1, 4, 4\)"):
+        temporal_loss(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 2, 2))

@@ -1,0 +1,192 @@
+import csv
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import pytorch_lightning as pl
+import torch
+from tiny import data_root, texture, vgg_weights
+
+from fastvid import checkpoint
+from fastvid.config import (
+    DataConfig,
+    LossConfig,
+    NetConfig,
+    StyleConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from fastvid.image import to_tensor
+from fastvid.nets import build_net
+from fastvid.perceptual.vgg import VGGFeatures
+from fastvid.training import run
+from fastvid.training.module import StyleTransferModule
+
+# Lightning's own: a tree-utility of torch that moved, and its hint at a product.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*LeafSpec.*", "ignore:.*does not have many workers.*", "ignore:.*GPU available.*"
+)
+NARROW = {"channels": 8, "stem_channels": 8, "dilations": (1,), "tail_channels": (8,)}
+
+
+@pytest.fixture
+def config(tmp_path) -> TrainConfig:
+    return TrainConfig(
+        style=StyleConfig(name="tiny", title="Tiny", image="tiny.png", height_px=48),
+        net=NetConfig("base", NARROW),
+        loss=LossConfig(style_layers=["relu1_1", "relu2_1"], content_layers=["relu2_1"]),
+        data=DataConfig(kind="synthetic", root=str(data_root(tmp_path / "data")), crop_px=64),
+        trainer=TrainerConfig(accelerator="cpu", devices="1"),
+        max_steps=6,
+        still_fraction=0.5,
+        batch_size=2,
+        temporal_ramp_steps=2,
+        warmup_steps=2,
+        checkpoint_every=2,
+        sample_every=3,
+        log_every=1,
+    )
+
+
+def module_of(config) -> StyleTransferModule:
+    torch.manual_seed(0)
+    layers = [*config.loss.style_layers, *config.loss.content_layers]
+    vgg = VGGFeatures(layers, vgg_weights("caffe"))
+    net = build_net(config.net.name, config.net.settings)
+    painting = to_tensor(texture(48, 64, seed=5))
+    return StyleTransferModule(net, vgg, painting, config, checkpoint.Description("base"))
+
+
+def rows(folder: Path) -> dict[int, dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return {int(row["step"]): row for row in csv.DictReader(file)}
+
+
+class KillAt(pl.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("killed")
+
+
+def test_run_leaves_everything_it_promises(config, tmp_path):
+    path = run.train(config, tmp_path / "outputs")
+    assert path.name == "tiny.onnx"
+    names = {p.name for p in path.parent.iterdir()}
+    assert names == {
+        "tiny.onnx", "tiny.json", "tiny.safetensors", "metrics.csv", "samples", "checkpoints",
+    }  # fmt: skip
+    assert sorted(p.name for p in (path.parent / "samples").iterdir()) == [
+        "step_000003.png",
+        "step_000006.png",
+    ]
+    table = rows(path.parent)
+    assert list(table) == [1, 2, 3, 4, 5, 6]
+    assert table[3]["temporal"] == ""
+    assert float(table[6]["temporal"]) > 0
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    frames = np.zeros((1, 20, 30, 3), np.uint8)
+    assert session.run(None, {"frames": frames})[0].shape == frames.shape
+    net, what = checkpoint.load(path.with_suffix(".safetensors"))
+    assert (what.step, what.style["title"]) == (6, "Tiny")
+    assert net.settings() == what.settings | {"dilations": (1,), "tail_channels": (8,)}
+
+
+@pytest.mark.parametrize("killed_at", [3, 5])
+def test_killed_run_resumes_as_if_nothing_had_happened(config, tmp_path, monkeypatch, killed_at):
+    whole = rows(run.train(config, tmp_path / "whole").parent)
+    build = run.build_trainer
+    monkeypatch.delenv(run.RUN_FOLDER_VARIABLE)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            run,
+            "build_trainer",
+            lambda config, folder, more: build(config, folder, [*more, KillAt(killed_at)]),
+        )
+        with pytest.raises(RuntimeError, match="killed"):
+            run.train(config, tmp_path / "killed")
+    config.resume = "auto"
+    monkeypatch.delenv(run.RUN_FOLDER_VARIABLE, raising=False)
+    resumed = rows(run.train(config, tmp_path / "killed").parent)
+    assert list(resumed) == list(whole)
+    for step, row in whole.items():
+        same = {k: resumed[step][k] for k in row if k != "seconds"}
+        assert same == {k: v for k, v in row.items() if k != "seconds"}
+
+
+def test_resume_auto_starts_afresh_when_nothing_is_unfinished(config, tmp_path):
+    config.resume = "auto"
+    assert run.find_checkpoint(config, tmp_path) is None
+    config.resume = str(tmp_path / "gone.ckpt")
+    with pytest.raises(FileNotFoundError, match="gone"):
+        run.find_checkpoint(config, tmp_path)
+
+
+def test_loss_falls_on_one_batch(config):
+    config.ema_decay = 0.0
+    module = module_of(config)
+    module.log_dict = lambda *args, **kwargs: None
+    optimizer = torch.optim.Adam(module.net.parameters(), lr=3e-3)
+    batch = {"frame": to_tensor(np.stack([texture(64, 64, seed=k) for k in range(2)]))}
+    losses = []
+    for _ in range(40):
+        loss = module.training_step(batch, 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_loss_that_is_not_finite_names_the_terms(config):
+    module = module_of(config)
+    with torch.no_grad():
+        module.net.stem[1].weight.fill_(math.nan)
+    with pytest.raises(RuntimeError, match=r"not finite at step 0 .*content nan.*style nan"):
+        module.training_step({"frame": torch.rand(1, 3, 64, 64)}, 0)
+
+
+def test_checkpoint_holds_no_vgg(config):
+    assert not [key for key in module_of(config).state_dict() if "relu" in key]
+
+
+def test_temporal_weight_rises_after_the_stills(config):
+    module = module_of(config)
+    weights = []
+    for step in range(6):
+        type(module).global_step = property(lambda self, step=step: step)
+        weights.append(module.weights["temporal"])
+    del type(module).global_step
+    assert weights == [0, 0, 0, 15, 30, 30]
+
+
+def test_missing_painting_says_where_it_was_looked_for(config, tmp_path):
+    config.style.image = "absent.jpg"
+    with pytest.raises(FileNotFoundError, match=r"absent\.jpg.*styles"):
+        run.train(config, tmp_path / "outputs")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_ctrl_c_ends_after_the_step_with_a_checkpoint(config, tmp_path, monkeypatch, caplog):
+    import signal
+
+    class Interrupt(pl.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+            if trainer.global_step == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    build = run.build_trainer
+    monkeypatch.delenv(run.RUN_FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(
+        run, "build_trainer", lambda c, folder, more: build(c, folder, [*more, Interrupt()])
+    )
+    with caplog.at_level(logging.WARNING), pytest.raises(run.InterruptedRun, match="step 3 of 6"):
+        run.train(config, tmp_path / "outputs")
+    (kept,) = (tmp_path / "outputs" / "tiny").glob("*/checkpoints/step_000003.ckpt")
+    net, what = checkpoint.load(kept)
+    assert what.step == 3
