@@ -186,7 +186,7 @@ class TrainingSamples(Dataset[Sample]):
         sample["cur"] = (sample["cur"] * gain).clamp(0, 1)
         std = rng.uniform(0, self.noise_std)
         for name in ("prev", "cur"):
-            noise = torch.from_numpy(rng.standard_normal(sample[name].shape, np.float32))
+            noise = _camera_noise(rng, self.crop_px)
             sample[f"{name}_shown"] = (sample[name] + std * noise).clamp(0, 1)
         return sample
 
@@ -259,6 +259,22 @@ def _crop_pair(sample: Sample, size_px: int, rng: Rng) -> Sample:
         result = {k: v.flip(-1) for k, v in result.items()}
         result["flow_bwd"] = result["flow_bwd"] * torch.tensor([-1.0, 1.0]).view(2, 1, 1)
     return {k: v.contiguous() for k, v in result.items()}
+
+
+def _camera_noise(rng: Rng, size_px: int) -> Tensor:
+    """Noise of sensor and codec, (3, S, S), standard deviation 1.
+
+    A sensor's noise is white; what a codec makes of it is coarser. So cells of 1, 2 and 4 pixels
+    are mixed, in proportions drawn anew each time.
+    """
+    share = np.sqrt(rng.dirichlet((1.0, 1.0, 1.0)))
+    total = torch.zeros(3, size_px, size_px)
+    for cell_px, weight in zip((1, 2, 4), share, strict=True):
+        cells = -(-size_px // cell_px)
+        noise = torch.from_numpy(rng.standard_normal((3, cells, cells), np.float32))
+        noise = noise.repeat_interleave(cell_px, 1).repeat_interleave(cell_px, 2)
+        total += float(weight) * noise[:, :size_px, :size_px]
+    return total
 
 
 def _cover(size: tuple[int, int], short_side_px: int) -> tuple[int, int]:
