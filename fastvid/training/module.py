@@ -92,7 +92,7 @@ class StyleTransferModule(pl.LightningModule):
         weights = self.weights
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         if not torch.isfinite(loss):
-            values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+            values = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
             raise RuntimeError(
                 f"the loss is not finite at step {self.global_step} ({values}); lower "
                 "learning_rate, or resume from an earlier checkpoint"
