@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 
 import hydra
@@ -20,6 +21,7 @@ ConfigStore.instance().store("base_train", TrainConfig)
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
     """Compose, train, and print the path of the exported network as the last line of stdout."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, TrainConfig)
     from fastvid.training.run import InterruptedRun, train  # after composition: it takes seconds
@@ -42,7 +44,9 @@ if __name__ == "__main__":
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        # Hydra's further lines are its search path, and how to add keys that would mean nothing.
+        text = re.split("Config search path|To append to your config", str(error))[0]
+        print("error: " + " ".join(text.split()), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
