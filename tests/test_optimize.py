@@ -126,6 +126,7 @@ def test_existing_output_needs_overwrite(here: Path, capsys: pytest.CaptureFixtu
         ("weights=gone.safetensors", 1, "gone.safetensors: no such file"),
         ("device=cuda:99", 1, "cuda:99"),
         ("style_blend_weights=[1,2]", 1, "2 values for 1 paintings"),
+        ("flow=files", 1, "flow=files needs flow.dir"),
         ("start_number=9", 1, "there is no frame 9"),
     ],
 )

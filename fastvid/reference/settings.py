@@ -211,6 +211,8 @@ class OptimizeConfig:
         for key, allowed in choices.items():
             holder, name = (self.flow, "method") if key == "flow.method" else (self, key)
             _choose(key, getattr(holder, name), allowed)
+        if self.flow.method == "files" and not self.flow.dir:
+            raise ValueError("flow=files needs flow.dir, the folder of the .flo files")
         for value in self.inits:
             _choose("init", value, INITS[self.passes])
         if self.passes == "multi" and self.method != "ruder":
