@@ -5,12 +5,13 @@ cv2 and torch are imported by the functions that need them. What only paints fil
 """
 
 import os
-import secrets
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fastvid.files import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,25 +78,6 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
         write_atomically(path, data.tobytes())
     except OSError as error:
         raise RuntimeError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename; raises OSError."""
-    temporary = temporary_beside(path)
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def temporary_beside(path: Path) -> Path:
-    """A new, empty, hidden file in the folder of `path`, with its suffix; raises OSError."""
-    name = f".{path.stem[:60]}.{secrets.token_hex(4)}.part{path.suffix}"
-    temporary = path.with_name(name)
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    return temporary
 
 
 def resize_image(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastvid.checkpoint import git_revision, package_versions
-from fastvid.image import write_atomically
+from fastvid.files import write_atomically
 from fastvid.perceptual.vgg import VGGFeatures, load_vgg, read_weights
 from fastvid.reference import multi_pass, single_pass
 from fastvid.reference.flows import EstimatedFlow, FlowFiles, FlowSource, Lookahead

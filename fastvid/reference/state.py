@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastvid.image import write_atomically
+from fastvid.files import write_atomically
 
 log = logging.getLogger(__name__)
 

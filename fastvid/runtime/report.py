@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fastvid.files import write_atomically
 from fastvid.runtime.stages import Timing
 
 
@@ -122,10 +122,7 @@ def versions() -> dict[str, str]:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON that appears under its name only when complete."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, path)
+        write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise RuntimeError(f"{path}: cannot be written ({error.strerror})") from None

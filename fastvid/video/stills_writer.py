@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
-from fastvid.image import write_atomically
+from fastvid.files import write_atomically
 from fastvid.video import color
 from fastvid.video.source import Frame, MediaError, reason
 from fastvid.video.stills import OUTPUT_IMAGE_SUFFIXES, PRINTF, list_images

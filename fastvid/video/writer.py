@@ -11,7 +11,7 @@ import av
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from fastvid.image import temporary_beside
+from fastvid.files import temporary_beside
 from fastvid.video import color, encoders
 from fastvid.video.source import Frame, MediaError, VideoInfo, open_container, reason
 from fastvid.video.stills import is_image
