@@ -10,6 +10,7 @@ from fastvid.runtime.console import USAGE, Parser, run_command
 # Command: its module, which has `add_arguments(parser)` and `run(args) -> exit code`; what it does.
 COMMANDS = {
     "styles": ("fastvid.runtime.gallery", "list the shipped styles"),
+    "export": ("fastvid.export", "write a checkpoint as an ONNX file"),
     "optimize": ("fastvid.optimize", "stylise by optimisation, slowly: the reference"),
     "evaluate": ("fastvid.evaluation.evaluate", "measure a stylised clip, or a network"),
     "benchmark": ("fastvid.evaluation.benchmark", "time networks and the whole program"),

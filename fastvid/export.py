@@ -1,13 +1,18 @@
 """A trained network as one self-contained ONNX file, and the proof that it paints the same.
 
+`fastvid export CKPT` does to a checkpoint of any moment what the end of a training run does.
+
 The contract of the file is in the documentation of the runtime: input `frames` uint8
 (N, H, W, 3) RGB, output `stylized` likewise, N, H and W free.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,6 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from fastvid.checkpoint import Description, load
+from fastvid.files import check_target
 from fastvid.nets import TransformerNet
 from fastvid.nets.blocks import pad_to_multiple
 
@@ -109,6 +116,59 @@ def check_parity(painter: nn.Module, path: Path, sizes: Sequence[tuple[int, int]
     return worst
 
 
+def onnx_metadata(description: Description) -> dict[str, str]:
+    """Text properties of the exported file."""
+    style = description.style
+    return {
+        "title": str(style.get("title") or style.get("name", "")),
+        "artist": str(style.get("artist", "")),
+        "licence": str(style.get("licence", "")),
+        "net": description.net,
+        "training": json.dumps(description.training),
+        "step": str(description.step),
+        "git_revision": description.git_revision,
+    }
+
+
+def default_target(checkpoint: Path, description: Description) -> Path:
+    """`<style>.onnx` beside the checkpoint; its own name where it does not say which style."""
+    # The name comes out of a file that anyone may have written: it never leaves the folder.
+    style = Path(str(description.style.get("name") or "")).name
+    return checkpoint.with_name(f"{style or checkpoint.stem}.onnx")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `fastvid export`."""
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="CKPT",
+        help="the .safetensors or .ckpt that train.py writes; of a .ckpt, the averaged weights",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.onnx", help="default: STYLE.onnx beside CKPT"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(args: argparse.Namespace) -> int:
+    """`fastvid export`: the last line of stdout is the file's path; returns the exit code.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such checkpoint, or it is none.
+        RuntimeError: the target exists, or the check of the exported file failed.
+    """
+    if args.output is not None and args.output.suffix != ".onnx":
+        args.usage_error(f"--output is {args.output.name}, expected a name that ends in .onnx")
+    net, description = load(args.checkpoint)
+    target = args.output or default_target(args.checkpoint, description)
+    check_target(target, args.overwrite)
+    path = export_onnx(net, target, onnx_metadata(description))
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
 def _init_arguments(net: TransformerNet) -> dict[str, object]:
     config = getattr(net, "config", None)
     return {"config": config} if config is not None else net.settings()
@@ -134,6 +194,7 @@ def _write(painter: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
             dynamic_shapes={"frames": shapes},
             verbose=False,
         )
+    assert program is not None  # always with dynamo=True; the types allow for the old exporter
     model = program.model_proto
     for key, value in {**metadata, "opset": str(OPSET)}.items():
         entry = model.metadata_props.add()

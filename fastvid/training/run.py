@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fastvid import checkpoint
 from fastvid.config import StyleConfig, TrainConfig
-from fastvid.export import export_onnx
+from fastvid.export import export_onnx, onnx_metadata
 from fastvid.image import read_image, resize_image, to_tensor
 from fastvid.motion.scenes import demo_frames
 from fastvid.nets import build_net
@@ -301,20 +301,6 @@ def finish(module: StyleTransferModule, folder: Path, path: Path) -> None:
         "scores": {},
     }
     (folder / f"{style.name}.json").write_text(json.dumps(card, indent=2) + "\n")
-
-
-def onnx_metadata(description: checkpoint.Description) -> dict[str, str]:
-    """Text properties of the exported file."""
-    style = description.style
-    return {
-        "title": str(style.get("title") or style.get("name", "")),
-        "artist": str(style.get("artist", "")),
-        "licence": str(style.get("licence", "")),
-        "net": description.net,
-        "training": json.dumps(description.training),
-        "step": str(description.step),
-        "git_revision": description.git_revision,
-    }
 
 
 class _Batches(pl.LightningDataModule):
