@@ -11,6 +11,7 @@ from fastvid.runtime.console import USAGE, Parser, run_command
 COMMANDS = {
     "styles": ("fastvid.runtime.gallery", "list the shipped styles"),
     "export": ("fastvid.export", "write a checkpoint as an ONNX file"),
+    "download": ("fastvid.download", "fetch paintings and VGG weights"),
     "optimize": ("fastvid.optimize", "stylise by optimisation, slowly: the reference"),
     "evaluate": ("fastvid.evaluation.evaluate", "measure a stylised clip, or a network"),
     "benchmark": ("fastvid.evaluation.benchmark", "time networks and the whole program"),
