@@ -17,6 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -169,7 +170,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _init_arguments(net: TransformerNet) -> dict[str, object]:
+def _init_arguments(net: TransformerNet) -> dict[str, Any]:
     config = getattr(net, "config", None)
     return {"config": config} if config is not None else net.settings()
 
