@@ -112,7 +112,8 @@ def _optimize(
 def build_studio(config: OptimizeConfig, footage: Footage, state: State) -> Studio:
     """Network, paintings and recipe, on the device."""
     device = pick_device(config.device)
-    vgg = build_vgg(config).to(device)
+    # channels last: 4 % less time per iteration on the CPU, 100x160, to relu4_1
+    vgg = build_vgg(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     mode = MODES[config.mode]
     recipe = Recipe(
         mode,
