@@ -185,6 +185,15 @@ def test_one_command_gives_tables_json_and_markdown(tmp_path, capsys):
     assert "| net | ms p50 |" in (tmp_path / "b.md").read_text()
 
 
+@pytest.mark.parametrize("option", ["--json", "--markdown"])
+def test_an_existing_report_is_refused_before_anything_is_timed(tmp_path, option):
+    target = tmp_path / "report"
+    target.write_text("precious")
+    with pytest.raises(RuntimeError, match="exists already; --overwrite"):
+        command(tmp_path / "no_such_film.mp4", option, target)
+    assert target.read_text() == "precious"
+
+
 @pytest.mark.parametrize("words", [("--sizes", "640"), ("--sizes", "8x8"), ("--rounds", "0")])
 def test_wrong_usage_exits_with_two(words):
     with pytest.raises(SystemExit, match="2"):

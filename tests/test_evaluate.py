@@ -142,6 +142,18 @@ def test_the_same_clips_give_the_same_figures_again(tmp_path):
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
 
 
+@pytest.mark.parametrize("option", ["--json", "--picture"])
+def test_an_existing_file_is_kept_unless_overwriting_is_asked_for(tmp_path, option):
+    source = write_frames(tmp_path / "in", texture_clip(3))
+    target = tmp_path / "scores.png"
+    target.write_bytes(b"precious")
+    with pytest.raises(RuntimeError, match=r"scores\.png: exists already; --overwrite"):
+        command(source, source, option, target)
+    assert target.read_bytes() == b"precious"
+    assert command(source, source, option, target, "--overwrite") == 0
+    assert target.read_bytes() != b"precious"
+
+
 def test_a_constant_output_is_said_to_be_unstylised(tmp_path, capsys):
     source = texture_clip(3)
     command(

@@ -17,6 +17,7 @@ from fastvid.evaluation.memory import peak_memory_of
 from fastvid.evaluation.report import format_table, machine, markdown_table, number, provenance
 from fastvid.evaluation.throughput import STAGES, measure_program, write_demo_clip
 from fastvid.evaluation.timing import speed_ups, take_turns, timing_figures
+from fastvid.files import check_target, write_atomically
 from fastvid.image import resize_image
 from fastvid.nets import NAMES
 from fastvid.runtime.gallery import find_model
@@ -156,6 +157,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -168,6 +170,9 @@ def run(args: argparse.Namespace) -> int:
     sizes = [_parse_size(text, args) for text in args.sizes]
     if min([args.rounds, *args.batches]) < 1 or args.frames < 0:
         args.usage_error("--rounds and --batches take 1 or more, --frames 0 or more")
+    for path in (args.json, args.markdown):
+        if path is not None:
+            check_target(path, args.overwrite)
     report: dict[str, Any] = {"yardstick": YARDSTICK, "rounds": args.rounds, "nets": []}
     tables: list[tuple[str, list[str], list[list[str]]]] = []
     with tempfile.TemporaryDirectory(prefix="fastvid-benchmark-") as name:
@@ -205,7 +210,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         write_json(args.json, report)
     if args.markdown is not None:
-        args.markdown.write_text(_markdown(tables), encoding="utf-8")
+        write_atomically(args.markdown, _markdown(tables).encode())
     return 0
 
 

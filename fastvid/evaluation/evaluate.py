@@ -15,6 +15,7 @@ from fastvid.evaluation.clips import SCENE_SIZE, Clip, expand, frame_pairs, scen
 from fastvid.evaluation.metrics import CONTENT_LAYERS, GAPS, STYLE_LAYERS, ClipMeter
 from fastvid.evaluation.pairs import CERTAINTY_RULE, MASK_THRESHOLD
 from fastvid.evaluation.report import clip_table, probe_table, provenance
+from fastvid.files import check_target
 from fastvid.image import read_image, write_image
 from fastvid.motion import scenes
 from fastvid.motion.flow import ESTIMATORS
@@ -161,6 +162,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="draw error, worst pair, a row over time"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--flow", choices=sorted(ESTIMATORS), default="dis", help="default: dis")
     parser.add_argument("--frames", type=int, metavar="N", help="measure the first N frames only")
     parser.add_argument("--height", type=int, metavar="PX", help="scale all clips to PX rows")
@@ -186,6 +188,9 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("--picture shows one clip: give exactly one source with --net")
     if args.frames is not None and args.frames < 1:
         args.usage_error(f"--frames is {args.frames}, expected 1 or more")
+    for path in (args.json, args.picture):
+        if path is not None:
+            check_target(path, args.overwrite)
     style_image = None if args.style is None else read_image(args.style)
     report = (
         _measure_pair(args, style_image) if args.net is None else _measure_net(args, style_image)
