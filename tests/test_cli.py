@@ -268,7 +268,7 @@ def test_styles_are_a_table_or_json(capsys, monkeypatch, tmp_path):
     assert fastvid_command(["styles"]) == 0
     assert "no style is installed" in capsys.readouterr().err
     write(tmp_path / "udnie.onnx", invert_net())
-    card = {"title": "Udnie", "net": "base", "scores": {"style_distance": {"a": 0.2, "b": 0.4}}}
+    card = {"title": "Udnie", "net": "base", "scores": {"mean": {"style_distance": 0.3}}}
     (tmp_path / "udnie.json").write_text(json.dumps(card))
     assert fastvid_command(["styles"]) == 0
     header, row = capsys.readouterr().out.splitlines()

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from fastvid.evaluation import probes
-from fastvid.evaluation.clips import SCENE_SIZE, Clip, expand, frame_pairs, scene_motion
+from fastvid.evaluation import probes, strip
+from fastvid.evaluation.card import card_scores, command_line, read_card, write_scores
+from fastvid.evaluation.clips import Clip, expand, frame_pairs, scene_motion
 from fastvid.evaluation.metrics import CONTENT_LAYERS, GAPS, STYLE_LAYERS, ClipMeter
 from fastvid.evaluation.pairs import CERTAINTY_RULE, MASK_THRESHOLD
-from fastvid.evaluation.report import clip_table, probe_table, provenance
+from fastvid.evaluation.report import clip_table, mean_scores, probe_table, provenance
 from fastvid.files import check_target
 from fastvid.image import read_image, write_image
 from fastvid.motion import scenes
@@ -28,17 +29,12 @@ from fastvid.perceptual.vgg import (
 )
 from fastvid.runtime.report import write_json
 from fastvid.runtime.stylizer import DEVICES, Device, Stylizer, load
+from fastvid.video.stills import OUTPUT_IMAGE_SUFFIXES
 
 log = logging.getLogger(__name__)
 
+PROBE_SCENE = "scene:demo"
 ADAPT_FRAMES = 4  # of the clip, evenly spread; four are enough to fix its statistics
-HEADLINES = (
-    *(f"stability_ratio_{span}" for span in ("gap1", "gap4", "gap10", "first")),
-    "e_warp_gap1",
-    "style_distance",
-    "style_distance_source",
-    "content_distance",
-)
 Scores = dict[str, Any]
 
 
@@ -162,6 +158,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="draw error, worst pair, a row over time"
     )
+    parser.add_argument(
+        "--strip",
+        type=Path,
+        metavar="FILE.jpg",
+        help="frames of the clips, source above painting, at most 600 KB",
+    )
+    parser.add_argument(
+        "--card",
+        type=Path,
+        metavar="FILE.json",
+        help="put the figures of --net on its card, in the place of earlier ones",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--flow", choices=sorted(ESTIMATORS), default="dis", help="default: dis")
     parser.add_argument("--frames", type=int, metavar="N", help="measure the first N frames only")
@@ -188,16 +196,30 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("--picture shows one clip: give exactly one source with --net")
     if args.frames is not None and args.frames < 1:
         args.usage_error(f"--frames is {args.frames}, expected 1 or more")
-    for path in (args.json, args.picture):
+    if args.card is not None and (args.net is None or not args.clips):
+        args.usage_error("--card takes figures of --net STYLE on at least one source")
+    if args.strip is not None and not args.clips:
+        args.usage_error("--strip shows frames of clips: give at least one source")
+    for path in (args.picture, args.strip):
+        if path is not None and path.suffix.lower() not in OUTPUT_IMAGE_SUFFIXES:
+            args.usage_error(f"{path.name}: expected {', '.join(OUTPUT_IMAGE_SUFFIXES)}")
+    for path in (args.json, args.picture, args.strip):
         if path is not None:
             check_target(path, args.overwrite)
+    if args.card is not None:
+        read_card(args.card)  # what is wrong with it is said before the work
     style_image = None if args.style is None else read_image(args.style)
     report = (
         _measure_pair(args, style_image) if args.net is None else _measure_net(args, style_image)
     )
     report["style_image"] = None if args.style is None else Path(args.style).name
+    report |= provenance()
     if args.json is not None:
-        write_json(args.json, report | provenance())
+        write_json(args.json, report)
+    if args.card is not None:
+        write_scores(args.card, card_scores(report, command_line(args)))
+        if style_image is None:
+            log.warning("%s: without --style IMAGE there is no style_distance", args.card)
     return 0
 
 
@@ -212,20 +234,23 @@ def _measure_pair(args: argparse.Namespace, style_image: np.ndarray | None) -> S
         picture=args.picture,
     )
     _show(f"{stylized.name} against {source.name}: {_subtitle(scores)}", clip_table(scores))
+    if args.strip is not None:
+        strip.write_strip(args.strip, strip.draw_strip(strip.columns_of(source, stylized, 1)))
     return scores
 
 
 def _measure_net(args: argparse.Namespace, style_image: np.ndarray | None) -> Scores:
-    image = (
-        scenes.make("demo", SCENE_SIZE).frame(0) if args.image is None else read_image(args.image)
-    )
+    image = next(Clip(PROBE_SCENE).frames()) if args.image is None else read_image(args.image)
     report = probe_net(args.net, image, args.device)
+    report["probe_image"] = PROBE_SCENE if args.image is None else Path(args.image).name
     columns = {"per frame": report["probes"], "adapted": report["probes_adapted"]}
     _show(f"{report['net']} on {report['engine']}", probe_table(columns))
     report["clips"] = []
+    shown: list[strip.Column] = []
     texts = expand(args.clips)
+    chosen = strip.chosen_clips(len(texts)) if args.strip is not None else set()
     judge = load_judge(required=style_image is not None) if texts else None
-    for text in texts:
+    for index, text in enumerate(texts):
         clip = Clip(text, args.frames, args.height)
         stylizer = load(args.net, args.device)
         if args.adapt:
@@ -241,17 +266,16 @@ def _measure_net(args: argparse.Namespace, style_image: np.ndarray | None) -> Sc
         scores["adapted"] = args.adapt
         _show(f"{clip.name}: {_subtitle(scores)}", clip_table(scores))
         report["clips"].append(scores)
+        if index in chosen:
+            shown += strip.columns_of(clip, stylizer, len(chosen))
+    if texts:
+        report["mean"] = mean_scores(report["clips"])
     if len(texts) > 1:
-        report["mean"] = _mean(report["clips"])
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in report["mean"].items())
-        _show(f"mean of {len(texts)} clips", shown)
+        means = ", ".join(f"{name} {value:.3f}" for name, value in report["mean"].items())
+        _show(f"mean of {len(texts)} clips", means)
+    if args.strip is not None:
+        strip.write_strip(args.strip, strip.draw_strip(shown))
     return report
-
-
-def _mean(clips: Sequence[Scores]) -> Scores:
-    """Means over the clips of the figures that all of them have."""
-    names = [name for name in HEADLINES if all(clip.get(name) is not None for clip in clips)]
-    return {name: sum(clip[name] for clip in clips) / len(clips) for name in names}
 
 
 def _subtitle(scores: Mapping[str, Any]) -> str:

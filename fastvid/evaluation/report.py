@@ -9,6 +9,14 @@ from typing import Any
 
 from fastvid.runtime.report import versions
 
+# What is compared between networks, and averaged over clips.
+HEADLINES = (
+    *(f"stability_ratio_{span}" for span in ("gap1", "gap4", "gap10", "first")),
+    "e_warp_gap1",
+    "style_distance",
+    "style_distance_source",
+    "content_distance",
+)
 PACKAGES = ("opencv-python", "opencv-python-headless", "torch")
 
 
@@ -98,6 +106,12 @@ def clip_table(scores: Mapping[str, Any]) -> str:
     if scores["not_stylized"]:
         lines.append(f"NOT STYLISED: {scores['not_stylized']}")
     return "\n".join(lines)
+
+
+def mean_scores(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over the clips of the `HEADLINES` that all of them have."""
+    names = [name for name in HEADLINES if all(clip.get(name) is not None for clip in clips)]
+    return {name: sum(clip[name] for clip in clips) / len(clips) for name in names}
 
 
 def probe_table(columns: Mapping[str, Mapping[str, float]]) -> str:

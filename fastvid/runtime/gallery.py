@@ -12,7 +12,8 @@ log = logging.getLogger(__name__)
 
 STYLES_DIR = Path(__file__).resolve().parent.parent / "styles"
 DEFAULT_STYLE = "starry_night"
-SCORES = ("style_distance", "stability_ratio")  # of a card, shown in the table
+# Of a card's scores.mean, shown in the table; `fastvid evaluate --card` writes them.
+SCORES = ("style_distance", "stability_ratio_gap1")
 
 
 def list_styles(folder: Path = STYLES_DIR) -> dict[str, dict[str, Any]]:
@@ -94,10 +95,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _score(card: dict[str, Any], name: str) -> str:
-    """A headline figure of a card: its mean over the clips where several were measured."""
+    """A headline figure of a card, the mean over the clips it was measured on."""
     scores = card.get("scores")
-    value = scores.get(name) if isinstance(scores, dict) else None
-    if isinstance(value, dict):
-        numbers = [v for v in value.values() if isinstance(v, int | float)]
-        value = sum(numbers) / len(numbers) if numbers else None
+    mean = scores.get("mean") if isinstance(scores, dict) else None
+    value = mean.get(name) if isinstance(mean, dict) else None
     return f"{value:.3f}" if isinstance(value, int | float) else "-"
