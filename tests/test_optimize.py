@@ -1,15 +1,23 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from reference_nets import tiny_weights
+from reference_nets import MEAN_RGB, numpy_warp, tiny_weights
 from safetensors.torch import save_file
+from tiny_clips import write_clip_with_sound
 
 from fastvid.__main__ import main
 from fastvid.image import read_image, write_image
+from fastvid.motion.consistency import read_pgm
+from fastvid.motion.flow import read_flo
 from fastvid.optimize import compose_config, target_beside
-from fastvid.video import VideoReader, VideoWriter
+from fastvid.video import VideoReader, VideoWriter, probe
 
 SIZE = (32, 40)
 
@@ -63,6 +71,45 @@ def test_films_keep_their_length_and_rate(here: Path) -> None:
     with VideoReader("film.mp4") as source, VideoReader("film.mine.mp4") as painted:
         times = [[frame.time_s for frame in reader] for reader in (source, painted)]
     assert times[0] == times[1]
+
+
+def test_excerpt_of_a_film_keeps_its_part_of_the_sound(here: Path) -> None:
+    write_clip_with_sound(Path("film.mp4"), num_frames=12)
+    words = "start_number=4 num_frames=5 height_px=32".split()
+    assert optimize("film.mp4", "-o", "part.mp4", *words) == 0
+    info = probe("part.mp4")
+    assert (info.num_frames, info.height, info.has_audio) == (5, 32, True)
+    assert info.duration_s == pytest.approx(0.2, abs=0.05)
+
+
+def test_interrupted_film_is_playable_and_goes_on(here: Path) -> None:
+    write_clip_with_sound(Path("film.mp4"), num_frames=4)
+    words = ["optimize", "film.mp4", *TINY, "num_iterations=[1,200000]", "tol_loss_relative=0"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "fastvid", *words], stderr=subprocess.PIPE, text=True
+    )
+    first = here / "film.mine.mp4.state" / "pass001" / "000001.json"
+    while child.poll() is None and not first.exists():
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, error = child.communicate(timeout=120)
+    assert child.returncode == 130, error
+    assert "goes on from here" in error
+    with VideoReader("film.mine.partial.mp4") as reader:
+        assert len(list(reader)) == 1
+    assert first.exists()
+
+
+def test_half_precision_stays_near_full_precision(here: Path) -> None:
+    for name in ("float32", "bfloat16"):
+        words = [f"precision={name}", f"report={name}.json", "init=image"]
+        assert optimize("f_01.png", "-o", f"{name}.png", *words) == 0
+    totals = [
+        json.loads(Path(f"{name}.json").read_text())["frames"][0]["before"]["total"]
+        for name in ("float32", "bfloat16")
+    ]
+    assert totals[1] == pytest.approx(totals[0], rel=0.05)
+    assert totals[1] != totals[0]
 
 
 def test_still_image_gets_a_picture_beside_it(here: Path) -> None:
@@ -173,3 +220,32 @@ def test_words_can_come_from_a_file_and_after_the_output(here: Path) -> None:
 def test_frames_that_are_only_read_become_png() -> None:
     config = compose_config(["style=starry_night"])
     assert target_beside(Path("a/f_%02d.ppm"), config) == Path("a/f_%02d.starry_night.png")
+
+
+@pytest.mark.weights
+def test_golden_flow_and_map_give_the_temporal_loss_of_the_formula(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = Path(__file__).resolve().parents[2] / "shared"
+    root = Path(os.environ.get("FASTVID_DATA", shared / "assets")).resolve()
+    golden = shared / "golden" / "ruder2016"
+    if not (root / "weights").is_dir() or not golden.is_dir():
+        pytest.skip(f"needs {root / 'weights'} and {golden}")
+    monkeypatch.setenv("FASTVID_DATA", str(root))
+    monkeypatch.chdir(tmp_path)
+    words = (
+        "style=starry_night flow=files content_layers=[relu2_1] style_layers=[relu1_1] "
+        "init=[image,image] num_iterations=[0,0] num_frames=2 report=r.json -o OUT"
+    ).split()
+    frames = str(golden / "marple8_%02d.ppm")
+    assert main(["optimize", frames, f"flow.dir={golden}", *words]) == 0
+    assert read_image("OUT/marple8_02.png").shape == (350, 450, 3)
+    record = json.loads(Path("r.json").read_text())["frames"][1]
+
+    first, second = (read_image(golden / f"marple8_{k:02d}.ppm") / 255 for k in (1, 2))
+    warped = numpy_warp(first, read_flo(golden / "backward_2_1.flo"), MEAN_RGB / 255)
+    trust = read_pgm(golden / "reliable_2_1.pgm")[..., None] / 255
+    wanted = 1000 * np.mean(trust * (255 * (second - warped)) ** 2)
+    assert record["frame"] == 2
+    assert record["before"]["temporal"] == pytest.approx(wanted, rel=1e-4)
+    assert record["before"] == record["after"]

@@ -339,7 +339,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--style", default="starry_night", help="path, or name in <data root>/styles"
     )
     parser.add_argument(
-        "--init", help="`methods`: start of the first frame, and of independent ones"
+        "--init",
+        default="random",
+        help="`methods`: start of the first frame, and of independent ones",
     )
     parser.add_argument("--weights", help="file of VGG weights")
     parser.add_argument("--picture", help="sheet of the frames: source above, results below")

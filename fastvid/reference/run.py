@@ -133,7 +133,7 @@ def build_studio(config: OptimizeConfig, footage: Footage, state: State) -> Stud
     )
     paintings, schedule = build_paintings(config, vgg, footage.clip.size)
     return Studio(
-        torch.compile(vgg) if config.compile else vgg,  # type: ignore[arg-type]
+        vgg,
         recipe,
         footage,
         paintings,

@@ -118,7 +118,6 @@ class OptimizeConfig:
         seed: of the random start, the same for every frame; -1 draws anew for each.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         precision: of VGG: `float32` or `bfloat16`.
-        compile: run VGG through torch.compile.
         report: JSON file with the losses per frame and iteration.
         print_iter: iterations between lines in the log; 0 = silent.
         save_iter: iterations between intermediate images in OUT.state/iterations; 0 = none.
@@ -174,7 +173,6 @@ class OptimizeConfig:
     seed: int = 0
     device: str = "auto"
     precision: str = "float32"
-    compile: bool = False
     report: str | None = None
     print_iter: int = 100
     save_iter: int = 0
