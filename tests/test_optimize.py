@@ -134,7 +134,7 @@ def test_several_paintings_change_over_time(here: Path) -> None:
 
 
 def test_intermediate_pictures_and_state_can_be_kept(here: Path) -> None:
-    words = "save_iter=1 save_init=true keep_state=true mode=original pooling=avg".split()
+    words = "save_iter=1 save_init=true mode=original pooling=avg".split()
     assert optimize("f_01.png", "-o", "o.png", *words) == 0
     kept = sorted(p.name for p in (here / "o.png.state" / "iterations").iterdir())
     assert kept == [
@@ -152,6 +152,21 @@ def test_frames_can_be_done_anew_from_one_on(here: Path) -> None:
     after = [p.stat().st_mtime_ns for p in (record.with_name("000001.json"), record)]
     assert after[0] == before[0]
     assert after[1] > before[1]
+
+
+def test_passes_can_be_added_and_done_anew(here: Path) -> None:
+    words = "passes=multi init=image use_temporal_loss_after=2 keep_state=true".split()
+
+    def passes(*more: str) -> list[int]:
+        assert optimize("f_%02d.png", "-o", "o", "report=r.json", *words, *more) == 0
+        records = json.loads(Path("r.json").read_text())["frames"]
+        return [record["pass"] for record in records]
+
+    assert passes("num_passes=1") == [1, 1, 1]
+    kept = (here / "o.state" / "pass001" / "000001.json").stat().st_mtime_ns
+    assert passes("num_passes=3") == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert passes("num_passes=3", "continue_with_pass=2") == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert (here / "o.state" / "pass001" / "000001.json").stat().st_mtime_ns == kept
 
 
 def test_existing_output_needs_overwrite(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,19 @@ def test_missing_map_is_made_from_both_directions(tmp_path: Path) -> None:
     torch.testing.assert_close(source.motion(1, 0).certainty, certainty(there, back))
 
 
+def test_unknown_motion_is_not_trusted(tmp_path: Path) -> None:
+    flow = shift_flow(1)
+    flow[3, 4] = np.nan
+    flow[5, 6] = 1e10
+    write_flo(tmp_path / "backward_8_7.flo", flow)
+    write_pgm(tmp_path / "reliable_8_7.pgm", np.full(SIZE, 255, np.uint8))
+    motion = files(tmp_path).motion(1, 0)
+    assert motion.flow.isfinite().all()
+    assert float(motion.certainty.sum()) == SIZE[0] * SIZE[1] - 2
+    assert not motion.certainty[0, 0, 3, 4]
+    assert not motion.certainty[0, 0, 5, 6]
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"backward_8_7\.flo"):
         files(tmp_path).check([(1, 0)])

@@ -19,6 +19,7 @@ from fastvid.motion.flow import estimate, read_flo
 from fastvid.reference.footage import Footage, tensor_of
 from fastvid.reference.settings import FlowSourceConfig
 
+UNKNOWN_FLOW = 1e9
 PLACEHOLDERS = re.compile(r"\[(%0?\d*d)\]|\{(%0?\d*d)\}")
 
 
@@ -103,13 +104,20 @@ class FlowFiles:
             ValueError: a file is damaged or of another size than the frames.
         """
         flow = self._flow(current, other)
+        # Renderers and Middlebury mark unknown motion by NaN or by more than 1e9.
+        known = (flow.abs() < UNKNOWN_FLOW).all(1, keepdim=True)
+        flow = torch.where(known, flow, 0.0)
+        trust = self._certainty(flow, current, other)
+        return Motion(flow, trust * known)
+
+    def _certainty(self, flow: Tensor, current: int, other: int) -> Tensor:
         path = self._map_path(current, other)
         if path.is_file():
             levels = read_pgm(path) if path.suffix.lower() == ".pgm" else read_image(path)[..., 0]
             self._check_size(path, levels.shape[0], levels.shape[1])
             trust = torch.from_numpy(levels.copy())[None, None].float() / 255
-            return Motion(flow, 1 - trust if self.config.invert else trust)
-        return Motion(flow, certainty(flow, self._flow(other, current), self.config.rule))
+            return 1 - trust if self.config.invert else trust
+        return certainty(flow, self._flow(other, current), self.config.rule)
 
     def check(self, pairs: Iterable[tuple[int, int]]) -> None:
         """See that the files of these pairs exist and that the flows have the frames' size.

@@ -74,7 +74,7 @@ def optimize(config: OptimizeConfig, source: Path, target: Path, overwrite: bool
         if not state.records():  # nothing that a later run could go on with
             state.remove()
         raise
-    if not config.keep_state:
+    if not (config.keep_state or config.save_iter or config.save_init):
         state.remove()
     return written
 
@@ -144,6 +144,7 @@ def build_studio(config: OptimizeConfig, footage: Footage, state: State) -> Stud
         print_iter=config.print_iter,
         save_iter=config.save_iter,
         save_init=config.save_init,
+        keep_passes=config.keep_state,
     )
 
 

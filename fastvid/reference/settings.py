@@ -122,7 +122,7 @@ class OptimizeConfig:
         print_iter: iterations between lines in the log; 0 = silent.
         save_iter: iterations between intermediate images in OUT.state/iterations; 0 = none.
         save_init: keep the initialisations there too.
-        keep_state: keep OUT.state when all is done.
+        keep_state: keep OUT.state, with the results of all passes, when all is done.
     """
 
     style: StyleConfig = field(default_factory=StyleConfig)

@@ -68,8 +68,19 @@ class State:
         return self._path(run, number, "json").is_file()
 
     def image(self, run: int, number: int) -> Tensor:
-        """RGB float (1, 3, H, W) of a finished frame."""
-        return torch.from_numpy(np.load(self._path(run, number, "npy")))
+        """RGB float (1, 3, H, W) of a finished frame.
+
+        Raises:
+            FileNotFoundError: it was not done, or has been dropped since.
+        """
+        path = self._path(run, number, "npy")
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: the result of frame {number} in pass {run} is not there any more (of "
+                "past passes the last two are kept, all with keep_state=true); continue later or "
+                f"remove {self.folder} to start anew"
+            )
+        return torch.from_numpy(np.load(path))
 
     def record(self, run: int, number: int) -> dict[str, Any]:
         """Losses of a finished frame."""

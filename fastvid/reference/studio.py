@@ -39,6 +39,7 @@ class Studio:
         print_iter: iterations between lines in the log; 0 = silent.
         save_iter: iterations between intermediate images; 0 = none.
         save_init: keep the initialisations.
+        keep_passes: keep the pictures of all passes, not of the last two.
         on_frame: called after each frame.
     """
 
@@ -53,6 +54,7 @@ class Studio:
     print_iter: int = 0
     save_iter: int = 0
     save_init: bool = False
+    keep_passes: bool = False
     on_frame: Callable[[], None] = lambda: None
 
     @property
@@ -79,7 +81,8 @@ class Studio:
 
     def drop(self, run: int, index: int) -> None:
         """Free the picture of a pass that nothing looks at any more."""
-        self.state.drop_image(run, self._number(index))
+        if not self.keep_passes:
+            self.state.drop_image(run, self._number(index))
 
     def paint(self, run: int, index: int, plan: Plan, num_iterations: int) -> None:
         """Optimise a frame and keep it."""
