@@ -70,6 +70,7 @@ class LossConfig:
         style_layers: layers whose Gram matrices are compared with the painting's.
         content_weight: of sum (F-P)^2 / sum P^2.
         style_weight: of the mean over layers of |G-A|^2 / |A|^2.
+        color_weight: of the distance between the palettes, see `color_loss`.
         temporal_weight: of the luminance-aware L1 consistency, pictures in [0, 1].
         total_variation_weight: of the mean squared differences of neighbours.
         range_weight: of the mean squared excess outside [0, 1].
@@ -81,8 +82,9 @@ class LossConfig:
         default_factory=lambda: ["relu1_1", "relu2_1", "relu3_1", "relu4_1"]
     )
     content_weight: float = 1.0
-    style_weight: float = 4.0
-    temporal_weight: float = 30.0
+    style_weight: float = 16.0
+    color_weight: float = 1.0
+    temporal_weight: float = 80.0
     total_variation_weight: float = 2.0
     range_weight: float = 10.0
 
@@ -117,7 +119,7 @@ class DataConfig:
     gaps: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     anchor_every: int = 32
     real_fraction: float = 0.5
-    noise_std: float = 0.02
+    noise_std: float = 0.01
     exposure: float = 0.04
 
 

@@ -5,6 +5,8 @@ from torch.autograd import gradcheck
 
 from fastvid.perceptual.losses import (
     LUMA_WEIGHTS,
+    color_loss,
+    color_statistics,
     consistency_loss,
     content_loss,
     gram_matrices,
@@ -123,6 +125,29 @@ def test_consistency_allows_what_the_lighting_explains():
     ones = torch.ones(1, 1, 4, 4)
     assert consistency_loss(painted + 0.1, painted, frame, before, ones) < 1e-6
     assert consistency_loss(painted, painted, frame, before, ones) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_color_statistics_equal_numpys():
+    images = rand(2, 3, 5, 4)
+    pixels = images.numpy().transpose(1, 0, 2, 3).reshape(3, -1).astype(np.float64)
+    mean, covariance = color_statistics(images)
+    np.testing.assert_allclose(mean, pixels.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(covariance, np.cov(pixels, bias=True), rtol=1e-4)
+
+
+def test_color_loss_counts_hue_and_brightness_alike():
+    painting = rand(1, 3, 32, 32) * torch.tensor([1.0, 0.5, 0.1]).view(1, 3, 1, 1)
+    mean, covariance = color_statistics(painting)
+    assert color_loss(painting, mean, covariance) < 1e-6
+    shuffled = painting.flatten(2)[..., torch.randperm(1024)].view_as(painting)
+    assert color_loss(shuffled, mean, covariance) < 1e-6
+    # half the deviation along any one axis: (1/4 - 1)^2 / 3
+    values, vectors = torch.linalg.eigh(covariance)
+    for k in range(3):
+        stretch = torch.eye(3) - 0.5 * torch.outer(vectors[:, k], vectors[:, k])
+        moved = torch.einsum("ij,bjhw->bihw", stretch, painting - mean.view(1, 3, 1, 1))
+        loss = color_loss(moved + mean.view(1, 3, 1, 1), mean, covariance)
+        assert loss == pytest.approx(0.75**2 / 3, rel=1e-3), values
 
 
 def test_total_variation_against_two_lines_of_numpy():

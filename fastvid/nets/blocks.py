@@ -77,8 +77,9 @@ class UpsampleConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         conv = nn.Conv2d(in_channels, out_channels, 3)  # for its initialisation
+        assert conv.bias is not None
         self.weight = nn.Parameter(conv.weight.detach())
-        self.bias = nn.Parameter(conv.bias.detach()) if conv.bias is not None else None
+        self.bias = nn.Parameter(conv.bias.detach())
         # spread[p, k, t]: tap t of the high-resolution kernel lands on tap k of phase p.
         spread = torch.zeros(2, 3, 3)
         for phase in range(2):

@@ -126,6 +126,39 @@ def consistency_loss(
     return (certainty * change).sum() / (3 * certainty.sum()).clamp_min(1.0)
 
 
+def color_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (3,) and covariance (3, 3) of the colours of all pixels of (B, 3, H, W)."""
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    with torch.autocast(images.device.type, enabled=False):
+        pixels = images.to(dtype).transpose(0, 1).flatten(1)
+        mean = pixels.mean(dim=1)
+        centered = pixels - mean[:, None]
+        return mean, centered @ centered.T / pixels.shape[1]
+
+
+def color_loss(images: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """Distance of the palette from a painting's, all directions of colour counting alike.
+
+    (|S^-1/2 C S^-1/2 - I|^2 + (m - n)^T S^-1 (m - n)) / 3 with mean m and covariance C of the
+    pictures, n and S of the painting. In a Gram matrix, brightness outweighs hue by far: a night
+    sky without its yellows is almost right there, and far off here. Taken over the whole batch, so
+    that one picture may be bluer than another.
+
+    Args:
+        images: (B, 3, H, W).
+        mean: of the painting, (3,).
+        covariance: of the painting, (3, 3).
+    """
+    found_mean, found = color_statistics(images)
+    with torch.autocast(images.device.type, enabled=False):
+        # A floor of half a level of 255 keeps a painting in black and white finite.
+        values, vectors = torch.linalg.eigh(covariance.to(found.dtype))
+        whiten = vectors / values.clamp_min((0.5 / 255) ** 2).sqrt()  # S^-1/2, rotated
+        spread = whiten.T @ found @ whiten - torch.eye(3, dtype=found.dtype, device=found.device)
+        shift = whiten.T @ (found_mean - mean)
+        return (spread.square().sum() + shift.square().sum()) / 3
+
+
 def total_variation_loss(image: Tensor) -> Tensor:
     """Mean squared difference of neighbours, rows plus columns. (B, 3, H, W) -> scalar."""
     rows = (image[..., 1:, :] - image[..., :-1, :]).square().mean()

@@ -129,11 +129,12 @@ class VGGFeatures(nn.Module):
         padding of that convolution has to mean "average colour", as in the original.
         """
         if convention == "caffe":
-            self.relu1_1_weight = self.relu1_1_weight.flip(1)
-            mean, scale = tuple(reversed(CAFFE_MEAN_BGR)), (255.0, 255.0, 255.0)
-            offset = [-m for m in mean]
+            first = self.get_buffer("relu1_1_weight").flip(1)
+            self.register_buffer("relu1_1_weight", first, persistent=False)
+            scale = [255.0] * 3
+            offset = [-mean for mean in reversed(CAFFE_MEAN_BGR)]
         elif convention == "torchvision":
-            scale = tuple(1 / s for s in IMAGENET_STD)
+            scale = [1 / s for s in IMAGENET_STD]
             offset = [-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
         else:
             raise ValueError(f"convention is 'caffe' or 'torchvision', not {convention!r}")
@@ -160,7 +161,7 @@ class VGGFeatures(nn.Module):
                 f"images are {images.shape[-2]}x{images.shape[-1]}, but {self.layers[-1]} needs "
                 f"at least {2**num_pools} pixels a side; use larger images or earlier layers"
             )
-        x = images * self.input_scale + self.input_offset
+        x = images * self.get_buffer("input_scale") + self.get_buffer("input_offset")
         features = {}
         for name in self.names:
             if name.endswith("_1") and name != "relu1_1":

@@ -23,7 +23,7 @@ from fastvid.training.module import StyleTransferModule
 log = logging.getLogger(__name__)
 
 COLUMNS = (
-    "step", "learning_rate", "seconds", "loss", "content", "style", "temporal",
+    "step", "learning_rate", "seconds", "loss", "content", "style", "color", "temporal",
     "total_variation", "range",
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -17,6 +18,8 @@ from fastvid.config import TrainConfig
 from fastvid.motion.warp import warp
 from fastvid.nets import TransformerNet
 from fastvid.perceptual.losses import (
+    color_loss,
+    color_statistics,
     consistency_loss,
     content_loss,
     gram_matrices,
@@ -68,6 +71,9 @@ class StyleTransferModule(pl.LightningModule):
             for name in config.loss.style_layers:
                 gram = gram_matrices({name: features[name]})[name]
                 self.style_grams.register_buffer(name, gram, persistent=False)
+        mean, covariance = color_statistics(painting)
+        self.register_buffer("palette_mean", mean, persistent=False)
+        self.register_buffer("palette_covariance", covariance, persistent=False)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -78,6 +84,7 @@ class StyleTransferModule(pl.LightningModule):
         return {
             "content": loss.content_weight,
             "style": loss.style_weight,
+            "color": loss.color_weight,
             "total_variation": loss.total_variation_weight,
             "range": loss.range_weight,
             "temporal": loss.temporal_weight * max(0.0, ramp),
@@ -127,6 +134,9 @@ class StyleTransferModule(pl.LightningModule):
         return {
             "content": content_loss(content, target),
             "style": style_loss(grams, dict(self.style_grams.named_buffers())),
+            "color": color_loss(
+                stylized, self.get_buffer("palette_mean"), self.get_buffer("palette_covariance")
+            ),
             "total_variation": total_variation_loss(stylized),
             "range": range_loss(stylized),
         }
@@ -139,7 +149,7 @@ class StyleTransferModule(pl.LightningModule):
         """Add what `fastvid.checkpoint.load` needs."""
         checkpoint[DESCRIPTION_KEY] = vars(replace(self.description, step=self.global_step))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam with a linear warm-up and a cosine decay to a hundredth."""
         config = self.config
         optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)

@@ -9,6 +9,7 @@ import time
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -161,11 +162,22 @@ def build_module(config: TrainConfig) -> StyleTransferModule:
         net=config.net.name,
         settings=net.settings(),
         style=asdict(config.style),
-        training={key: value for key, value in asdict(config).items() if key != "style"},
+        training=settings_to_publish(config),
         git_revision=checkpoint.git_revision(),
         versions=checkpoint.package_versions(),
     )
     return StyleTransferModule(net, vgg, painting, config, description)
+
+
+def settings_to_publish(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as it stands on cards and in files: without the paths of this machine."""
+    settings = asdict(config)
+    for key in ("style", "resume"):
+        del settings[key]
+    for key in ("root", "cache"):
+        del settings["data"][key]
+    settings["init"] = Path(config.init).name if config.init else None
+    return settings
 
 
 def read_painting(style: StyleConfig, data_root: Path) -> np.ndarray:
@@ -276,6 +288,8 @@ def fit(
         # Few loader processes are meant: the samples are cheap, and two cores have no spare one.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        # The loader is made anew at the step resumed at, see _Batches.
+        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
         trainer.fit(module, _Batches(samples, config), ckpt_path=resume_from, weights_only=True)
 
 
