@@ -71,7 +71,7 @@ class LossConfig:
         content_weight: of sum (F-P)^2 / sum P^2.
         style_weight: of the mean over layers of |G-A|^2 / |A|^2.
         color_weight: of the distance between the palettes, see `color_loss`.
-        temporal_weight: of the luminance-aware L1 consistency, pictures in [0, 1].
+        temporal_weight: of the luminance-aware consistency, a root mean square of pictures in [0, 1].
         total_variation_weight: of the mean squared differences of neighbours.
         range_weight: of the mean squared excess outside [0, 1].
     """
@@ -83,8 +83,8 @@ class LossConfig:
     )
     content_weight: float = 1.0
     style_weight: float = 16.0
-    color_weight: float = 1.0
-    temporal_weight: float = 80.0
+    color_weight: float = 2.0
+    temporal_weight: float = 60.0
     total_variation_weight: float = 2.0
     range_weight: float = 10.0
 

@@ -102,12 +102,13 @@ def consistency_loss(
     prev_frame_warped: Tensor,
     certainty: Tensor,
 ) -> Tensor:
-    """Absolute change of the output along the motion that the input does not explain.
+    """Change of the output along the motion that the input does not explain.
 
-    sum c |(O_t - W O_{t-1}) - Y(I_t - W I_{t-1})| / (3 sum c): the luminance-aware output term of
-    ReCoNet (Gao et al. 2018) with an absolute value, so that single specks do not dominate, and
-    normalised by the trusted area, so that every pair weighs the same. A frame that is only
-    lighter than the one before may be painted lighter by as much, in all channels.
+    mean over pairs of sqrt(sum c |(O_t - W O_{t-1}) - Y(I_t - W I_{t-1})|^2 / (3 sum c)): the
+    luminance-aware output term of ReCoNet (Gao et al. 2018), as a root mean square over the trusted
+    area of each pair, so that every pair weighs the same and the value reads like `e_warp`. A
+    frame that is only lighter than the one before may be painted lighter by as much, in all
+    channels.
 
     Args:
         stylized: output for the current frame, (B, 3, H, W).
@@ -122,8 +123,11 @@ def consistency_loss(
     _check_pair(stylized, prev_warped, certainty)
     _check_pair(frame, prev_frame_warped, certainty)
     allowed = luminance(frame.float() - prev_frame_warped.float())
-    change = (stylized.float() - prev_warped.float() - allowed).abs()
-    return (certainty * change).sum() / (3 * certainty.sum()).clamp_min(1.0)
+    change = (stylized.float() - prev_warped.float() - allowed).square()
+    area = (3 * certainty.sum(dim=(1, 2, 3))).clamp_min(1.0)
+    mean_square = (certainty * change).sum(dim=(1, 2, 3)) / area
+    # A quarter of a level of 255 keeps the slope of the root finite at zero.
+    return (mean_square + (0.25 / 255) ** 2).sqrt().mean()
 
 
 def color_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
