@@ -20,7 +20,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastvid.config import StyleConfig
+from fastvid.evaluation.exact import ExactFlow, Frames
 from fastvid.evaluation.metrics import ClipMeter
 from fastvid.evaluation.passing import PassingScene
 from fastvid.evaluation.timing import speed_ups, spread, take_turns
@@ -37,61 +37,23 @@ from fastvid.image import resize_image, to_array, to_tensor, write_image
 from fastvid.motion import scenes
 from fastvid.motion.warp import warp
 from fastvid.perceptual.losses import gram_matrix, luminance
+from fastvid.reference.build import build_method, build_passes, build_studio
 from fastvid.reference.descent import StopRule, lbfgs
-from fastvid.reference.flows import EstimatedFlow, FlowSource, Lookahead, Motion
-from fastvid.reference.footage import Clip, Footage, Stamp
+from fastvid.reference.flows import EstimatedFlow, FlowSource, Lookahead
+from fastvid.reference.footage import Footage
 from fastvid.reference.methods import Method
 from fastvid.reference.multi_pass import paint_multi_pass
 from fastvid.reference.objective import Objective
-from fastvid.reference.run import build_method, build_passes, build_studio
 from fastvid.reference.settings import OptimizeConfig
 from fastvid.reference.single_pass import paint_single_pass
 from fastvid.reference.state import State
 from fastvid.reference.studio import Studio
-from fastvid.video import VideoInfo, VideoReader
+from fastvid.video import VideoReader
 
 log = logging.getLogger(__name__)
 
 LONG_TERM = [1, 2, 4, 6]
 PAN_STRIDE = 3  # frames of the scene between two frames of the trial
-
-
-class Frames:
-    """Frames in memory.
-
-    Attributes:
-        clip: what they are.
-    """
-
-    def __init__(self, images: Sequence[np.ndarray]) -> None:
-        self._images = images
-        size = images[0].shape[0], images[0].shape[1]
-        tick = Fraction(1, 24)
-        info = VideoInfo(Path("generated"), size[1], size[0], Fraction(24), tick)
-        stamps = tuple(Stamp(k, tick, 1) for k in range(len(images)))
-        self.clip = Clip(tuple(range(1, len(images) + 1)), stamps, size, info)
-
-    def image(self, index: int) -> np.ndarray:
-        """uint8 (H, W, 3) of one frame."""
-        return self._images[index]
-
-
-class ExactFlow:
-    """Motion from functions of (current, other): flow (H, W, 2) and visibility (H, W)."""
-
-    def __init__(
-        self, flow: Callable[[int, int], np.ndarray], visible: Callable[[int, int], np.ndarray]
-    ) -> None:
-        self._flow, self._visible = flow, visible
-
-    def motion(self, current: int, other: int) -> Motion:
-        """Frame `other` as seen from frame `current`."""
-        flow = torch.from_numpy(self._flow(current, other)).permute(2, 0, 1)[None]
-        seen = torch.from_numpy(self._visible(current, other))[None, None]
-        return Motion(flow.contiguous(), seen.float())
-
-    def check(self, pairs: object) -> None:
-        """Nothing can be missing."""
 
 
 def settings(args: argparse.Namespace, **changes: Any) -> OptimizeConfig:
