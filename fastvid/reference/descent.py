@@ -117,7 +117,7 @@ def lbfgs(
         first_step: mean absolute change of the first step in place of the rule above; the absolute
             tests are then off. For the retry of a run that did not start.
     """
-    x = start.detach().clone()
+    x = start.detach().clone(memory_format=torch.contiguous_format)
     result = Descent(x, first_step=first_step)
     if rule.max_iterations < 1:
         return result
@@ -217,7 +217,7 @@ def adam(
         learning_rate: in grey levels per step.
         on_iteration: see `lbfgs`.
     """
-    x = start.detach().clone()
+    x = start.detach().clone(memory_format=torch.contiguous_format)
     optimizer = torch.optim.Adam([x], lr=learning_rate)
     result = Descent(x)
     for iteration in range(1, rule.max_iterations + 1):

@@ -89,7 +89,8 @@ class Independent:
 class BlendPrevious:
     """The previous result laid over the frame at low opacity (Kogan).
 
-    The blend is both the content and the start, so that strokes carry over.
+    No source says more than that. Here the blend is both the content and the start, so that
+    strokes carry over.
 
     Attributes:
         first: how the first frame is done.
