@@ -91,8 +91,8 @@ def load(path: Path | str) -> tuple[TransformerNet, Description]:
     ) as error:  # fmt: skip
         reason = (str(error).splitlines() or [""])[0][:120]
         raise ValueError(
-            f"{path} is not a fastvid checkpoint, or is damaged ({type(error).__name__}: {reason}); "
-            "expected the .safetensors or .ckpt that train.py writes"
+            f"{path} is not a fastvid checkpoint, or is damaged "
+            f"({type(error).__name__}: {reason}); expected the .safetensors or .ckpt that train.py writes"
         ) from None
     return net.eval(), what
 

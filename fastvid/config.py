@@ -71,7 +71,7 @@ class LossConfig:
         content_weight: of sum (F-P)^2 / sum P^2.
         style_weight: of the mean over layers of |G-A|^2 / |A|^2.
         color_weight: of the distance between the palettes, see `color_loss`.
-        temporal_weight: of the luminance-aware consistency, a root mean square of pictures in [0, 1].
+        temporal_weight: of the luminance-aware consistency, a root mean square in [0, 1].
         total_variation_weight: of the mean squared differences of neighbours.
         range_weight: of the mean squared excess outside [0, 1].
     """

@@ -1,4 +1,4 @@
-"""One thread per test process: the pictures are tiny, and waiting threads cost more than they do."""
+"""One thread per test process: the pictures are tiny, and waiting threads cost more."""
 
 import os
 

@@ -188,5 +188,5 @@ def test_ctrl_c_ends_after_the_step_with_a_checkpoint(config, tmp_path, monkeypa
     with caplog.at_level(logging.WARNING), pytest.raises(run.InterruptedRun, match="step 3 of 6"):
         run.train(config, tmp_path / "outputs")
     (kept,) = (tmp_path / "outputs" / "tiny").glob("*/checkpoints/step_000003.ckpt")
-    net, what = checkpoint.load(kept)
+    _, what = checkpoint.load(kept)
     assert what.step == 3

@@ -81,7 +81,7 @@ def test_layer_beyond_the_weights_is_refused_with_what_they_reach():
 
 
 def test_tiny_image_names_both_sizes():
-    with pytest.raises(ValueError, match="4x9.*at least 8"):
+    with pytest.raises(ValueError, match=r"4x9.*at least 8"):
         VGGFeatures(["relu4_1"], vgg_weights())(torch.rand(1, 3, 4, 9))
 
 

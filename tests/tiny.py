@@ -15,7 +15,7 @@ def vgg_tensors(width: int = 4, last: str = "relu4_1", arch: str = "vgg19") -> d
     generator = torch.Generator().manual_seed(1)
     index = layer_index(arch)
     tensors, channels = {}, 3
-    for name, number in index.items():
+    for number in index.values():
         if number > index[last]:
             break
         weight = torch.randn(width, channels, 3, 3, generator=generator)

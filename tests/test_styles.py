@@ -1,0 +1,76 @@
+"""The networks in `fastvid/styles` as users meet them."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+import fastvid
+from fastvid.evaluation.probes import GRID_LINE, grid_spectrum
+from fastvid.motion import scenes
+from fastvid.runtime.gallery import STYLES_DIR
+
+MAX_BYTES = {"base": 1_700_000, "small": 300_000, "nano": 300_000}
+NAMES = sorted(fastvid.list_styles())
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    names = ("demo", "pan", "occluder")
+    return np.stack([scenes.make(name, (180, 320)).frame(7) for name in names])
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def style(request) -> str:
+    return request.param
+
+
+def test_the_default_style_is_shipped():
+    assert "starry_night" in NAMES
+
+
+def test_card_tells_where_it_comes_from_and_how_it_measures(style):
+    card = fastvid.list_styles()[style]
+    for key in ("title", "artist", "licence", "net", "training", "git_revision", "versions"):
+        assert card[key], key
+    assert len(card["scores"]["clips"]) >= 3
+    mean = card["scores"]["mean"]
+    assert mean["style_distance"] <= 0.5 * mean["style_distance_source"]
+
+
+def test_file_is_small_and_holds_no_paths(style):
+    path = STYLES_DIR / f"{style}.onnx"
+    card = fastvid.list_styles()[style]
+    assert path.stat().st_size <= MAX_BYTES[card["net"]]
+    properties = {p.key: p.value for p in onnx.load(str(path)).metadata_props}
+    assert properties["title"] == card["title"]
+    for text in (*properties.values(), json.dumps(card)):
+        assert "/root" not in text
+        assert "/home" not in text
+
+
+def test_no_line_at_the_strides_frequencies(style, frames):
+    painted = fastvid.load(style, device="cpu")(frames)
+    lines = grid_spectrum(painted)
+    faint = lines["grid_amplitude"] < 0.5  # of 255: nobody sees it, some pictures have it
+    assert lines["grid_line"] < GRID_LINE or faint, lines
+
+
+def test_border_is_painted_like_the_rest(style, frames):
+    painted = fastvid.load(style, device="cpu")(frames).astype(float)
+    ring = np.ones(painted.shape[1:3], bool)
+    ring[4:-4, 4:-4] = False
+    inner = np.zeros_like(ring)
+    inner[4:-4, 4:-4] = True
+    inner[16:-16, 16:-16] = False  # the twelve pixels beside it
+    difference = np.abs(painted[:, ring].mean((0, 1)) - painted[:, inner].mean((0, 1)))
+    assert difference.max() < 12
+
+
+def test_it_paints_the_same_picture_the_same_way(style, frames):
+    stylizer = fastvid.load(style, device="cpu")
+    first, batch = stylizer(frames[:1]), stylizer(frames)
+    assert np.abs(first[0].astype(int) - frames[0]).mean() > 10
+    assert np.abs(first[0].astype(int) - batch[0]).max() <= 1
+    np.testing.assert_array_equal(first, stylizer(frames[:1]))
