@@ -92,7 +92,7 @@ def load(path: Path | str) -> tuple[TransformerNet, Description]:
         reason = (str(error).splitlines() or [""])[0][:120]
         raise ValueError(
             f"{path} is not a fastvid checkpoint, or is damaged "
-            f"({type(error).__name__}: {reason}); expected the .safetensors or .ckpt that train.py writes"
+            f"({type(error).__name__}: {reason}); expected the .safetensors or .ckpt of train.py"
         ) from None
     return net.eval(), what
 
