@@ -5,6 +5,7 @@ import json
 import math
 
 import numpy as np
+import onnx
 import pytest
 from onnx_nets import invert_net, write
 from test_evaluate import command, texture_clip, write_frames
@@ -68,6 +69,9 @@ def test_the_figures_of_a_network_go_on_its_card_and_the_rest_stays(measured, ca
         "fastvid evaluate a b --net tiny.onnx --style tiny.png --image probe.png --card tiny.json"
     )
     assert str(measured) not in text
+    network = onnx.load(str(measured / "shipped" / "tiny.onnx"))
+    properties = {p.key: p.value for p in network.metadata_props}
+    assert json.loads(properties["scores"]) == scores["mean"]
     assert read_image(measured / "strip.jpg").shape[1] <= strip.WIDTH_PX
     capsys.readouterr()
     assert main(["styles"]) == 0

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from fastvid.evaluation.clips import SCENE_PREFIX
 from fastvid.evaluation.pairs import MASK_THRESHOLD
 from fastvid.evaluation.report import HEADLINES
+from fastvid.files import write_atomically
 from fastvid.runtime.report import write_json
 
 DIGITS = 4
@@ -39,8 +42,17 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def write_scores(path: Path, scores: Mapping[str, Any]) -> None:
-    """Put `scores` in the place of a card's earlier ones; all else in it stays as it is."""
+    """Put `scores` in the place of a card's earlier ones; all else in it stays as it is.
+
+    Their means go into the metadata of the network beside the card too, where there is one.
+    """
     write_json(path, read_card(path) | {"scores": dict(scores)})
+    network = path.with_suffix(".onnx")
+    if network.is_file():
+        model = onnx.load(str(network))
+        properties = {p.key: p.value for p in model.metadata_props}
+        onnx.helper.set_model_props(model, properties | {"scores": json.dumps(scores["mean"])})
+        write_atomically(network, model.SerializeToString())
 
 
 def card_scores(report: Mapping[str, Any], command: str) -> dict[str, Any]:
