@@ -200,6 +200,7 @@ def _write(painter: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
     for key, value in {**metadata, "opset": str(OPSET)}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
+    del model.graph.value_info[:]  # shapes that every runtime infers by itself
     for node in model.graph.node:  # tracebacks of the exporting machine have no place in the file
         del node.metadata_props[:]
         node.doc_string = ""
