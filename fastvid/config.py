@@ -84,7 +84,7 @@ class LossConfig:
     content_weight: float = 1.0
     style_weight: float = 16.0
     color_weight: float = 2.0
-    temporal_weight: float = 60.0
+    temporal_weight: float = 150.0
     total_variation_weight: float = 2.0
     range_weight: float = 10.0
 

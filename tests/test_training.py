@@ -156,6 +156,7 @@ def test_checkpoint_holds_no_vgg(config):
 
 
 def test_temporal_weight_rises_after_the_stills(config):
+    config.loss.temporal_weight = 30.0
     module = module_of(config)
     weights = []
     for step in range(6):
