@@ -97,7 +97,7 @@ def test_run_leaves_everything_it_promises(config, tmp_path):
     assert net.settings() == what.settings | {"dilations": (1,), "tail_channels": (8,)}
 
 
-@pytest.mark.parametrize("killed_at", [3, 5])
+@pytest.mark.parametrize("killed_at", [3, 4, 5])
 def test_killed_run_resumes_as_if_nothing_had_happened(config, tmp_path, monkeypatch, killed_at):
     whole = rows(run.train(config, tmp_path / "whole").parent)
     build = run.build_trainer

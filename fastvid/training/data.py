@@ -223,7 +223,9 @@ class StepSampler(Sampler[list[int]]):
             yield list(range(start, start + self.share))
 
     def __len__(self) -> int:
-        return max(0, self.last_step - self.first_step)
+        # All steps, not those left: Lightning counts on from the batch it resumes at, and would
+        # begin a second epoch, with the first samples again, when it reached a smaller number.
+        return self.last_step
 
 
 def loader(samples: TrainingSamples, sampler: StepSampler, num_workers: int) -> DataLoader[Sample]:
