@@ -159,7 +159,8 @@ def color_loss(images: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
         # Two levels of 255 added to every deviation: pictures in black and white stay finite.
         floor = (2 / 255) ** 2 * torch.eye(3, dtype=found.dtype, device=found.device)
         wanted = torch.linalg.cholesky(covariance.to(found.dtype) + floor)
-        own = torch.linalg.cholesky(found + floor)
+        # Without its own error: what is not finite stays so, and the training names the term.
+        own, _ = torch.linalg.cholesky_ex(found + floor)
         spread = torch.linalg.solve_triangular(wanted, own, upper=False).square().sum()
         volume = 2 * (own.diagonal().log().sum() - wanted.diagonal().log().sum())
         shift = torch.linalg.solve_triangular(
