@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _cv2() -> ModuleType:
+def load_cv2() -> ModuleType:
+    """OpenCV, or a RuntimeError that names the remedy where its libraries are missing."""
     try:
         import cv2
     except ImportError as error:
@@ -40,7 +41,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such image file")
-    cv2 = _cv2()
+    cv2 = load_cv2()
     # imdecode rather than imread: it takes any file name on any system and prints no warning
     data = np.fromfile(path, dtype=np.uint8)
     try:
@@ -64,7 +65,7 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     path = Path(path)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"write_image: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
-    cv2 = _cv2()
+    cv2 = load_cv2()
     if not path.suffix or not cv2.haveImageWriter(path.name):
         raise ValueError(f"{path}: no image format of this suffix; use .png, .jpg or .webp")
     # Only the format's own option: OpenCV warns of any other.
@@ -100,7 +101,7 @@ def resize_image(
         raise ValueError(f"resize_image: size must be at least 1x1, got {size[0]}x{size[1]}")
     if size == (rows, columns):
         return image
-    cv2 = _cv2()
+    cv2 = load_cv2()
     shrinks = size[0] * size[1] < rows * columns
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return cv2.resize(image, (size[1], size[0]), interpolation=method)

@@ -1,5 +1,6 @@
 import os
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,10 @@ def test_a_refused_flow_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected a flow \(H, W, 2\), found \(2, 4, 4\)"):
         write_flo(path, np.zeros((2, 4, 4), np.float32))
     np.testing.assert_array_equal(read_flo(path), np.ones((2, 2, 2), np.float32))
+
+
+def test_flow_without_opencvs_libraries_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)  # what a slim container does to the import
+    frame = torch.rand(1, 3, 32, 32)
+    with pytest.raises(RuntimeError, match=r"libgl1.*opencv-python-headless"):
+        estimate(frame, frame, "dis")

@@ -17,7 +17,7 @@ ALL_WATCHED = (*HEAVY, "cv2", "av", "onnx", "onnxruntime", "numpy")
 
 # The few files that import a library, and nobody else does.
 OWNERS = {
-    "cv2": {"image.py", "motion/flow.py", "runtime/live.py"},
+    "cv2": {"image.py"},
     "av": {"video"},
     "hydra": {"train.py", "optimize.py"},  # the entry points
 }

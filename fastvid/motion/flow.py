@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastvid.image import load_cv2
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -67,8 +69,7 @@ def estimate(
 
 def _estimate_dis(prev: Tensor, cur: Tensor, data_root: Path | None) -> Tensor:
     """DIS, preset medium (Kroeger et al. 2016), on 8-bit luma; 18 ms at 640x360 on one core."""
-    import cv2
-
+    cv2 = load_cv2()
     dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = cur.shape[-2:]
 

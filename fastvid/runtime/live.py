@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Self
 
 import numpy as np
 
+from fastvid.image import load_cv2
 from fastvid.runtime.film import Film, Painter, Progress
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.pipeline import Encoding, open_target
@@ -25,17 +26,6 @@ log = logging.getLogger(__name__)
 TITLE = "fastvid (q closes)"
 _TICK = Fraction(1, 1000)
 _KEYS_THAT_CLOSE = (ord("q"), 27)  # 27 is Escape
-
-
-def _cv2() -> ModuleType:
-    try:
-        import cv2
-    except ImportError as error:
-        raise RuntimeError(
-            f"OpenCV cannot be loaded ({error}); install the system package libgl1, "
-            "or replace opencv-python by opencv-python-headless"
-        ) from None
-    return cv2
 
 
 def has_display() -> bool:
@@ -69,7 +59,7 @@ class Camera:
     def __init__(
         self, number: int | str, height_px: int | None = None, length_s: float | None = None
     ) -> None:
-        self._cv2 = _cv2()
+        self._cv2 = load_cv2()
         messages = self._cv2.utils.logging
         messages.setLogLevel(messages.LOG_LEVEL_SILENT)  # our own message says it in one line
         self.source = Path(f"camera:{number}")
@@ -172,7 +162,7 @@ class LiveWriter:
         self._window = window
         self._camera = camera
         if window:
-            self._cv2 = _cv2()
+            self._cv2 = load_cv2()
             self._cv2.namedWindow(TITLE, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
 
     def __enter__(self) -> Self:
