@@ -8,7 +8,6 @@ description, so that an unfinished run can be exported too.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
 import zipfile
@@ -20,8 +19,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 
+from fastvid.files import write_atomically
 from fastvid.nets import TransformerNet, build_net
 
 DESCRIPTION_KEY = "fastvid"
@@ -54,10 +54,9 @@ class Description:
 def save(path: Path | str, net: TransformerNet, description: Description) -> Path:
     """Write weights and description as `.safetensors`; complete or not at all."""
     path = Path(path)
-    draft = path.with_name(f".{path.name}.draft")
     tensors = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-    save_file(tensors, str(draft), metadata={DESCRIPTION_KEY: json.dumps(vars(description))})
-    os.replace(draft, path)
+    metadata = {DESCRIPTION_KEY: json.dumps(vars(description))}
+    write_atomically(path, serialize(tensors, metadata))
     return path
 
 

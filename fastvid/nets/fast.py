@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fastvid.nets.blocks import (
+    INPUT_SCALE,
     PlainUpsampleConv,
     ResidualBlock,
     SeparableBlock,
@@ -16,8 +17,6 @@ from fastvid.nets.blocks import (
     instance_norm,
     pad_to_multiple,
 )
-
-INPUT_SCALE = 4.0  # brings photographs, (x - 0.5), to a standard deviation of about 1
 
 
 @dataclass(frozen=True)

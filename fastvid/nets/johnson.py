@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastvid.nets.blocks import instance_norm, pad_to_multiple
+from fastvid.nets.blocks import INPUT_SCALE, instance_norm, pad_to_multiple
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -63,7 +63,7 @@ class JohnsonNet(nn.Module):
 
     def paint(self, frames: Tensor) -> Tensor:
         """`forward` for sides that are multiples of `multiple`."""
-        return self.layers((frames - 0.5) * 4) + 0.5
+        return self.layers((frames - 0.5) * INPUT_SCALE) + 0.5
 
     def merged(self) -> JohnsonNet:
         """Nothing to merge; same interface as `FastNet`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fastvid.files import write_atomically
 from fastvid.image import to_array, write_image
 from fastvid.training.module import StyleTransferModule
 
@@ -88,12 +90,11 @@ class MetricsCsv(pl.Callback):
             with self.path.open(newline="") as file:
                 rows = [r for r in csv.DictReader(file) if int(r["step"]) <= trainer.global_step]
         self._seconds_before = float(rows[-1]["seconds"]) if rows else 0.0
-        draft = self.path.with_name(f".{self.path.name}.draft")
-        with draft.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(draft, self.path)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path, table.getvalue().encode())
 
     def on_train_batch_end(
         self,

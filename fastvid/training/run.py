@@ -18,6 +18,7 @@ from torch import Tensor
 from fastvid import checkpoint
 from fastvid.config import TrainConfig
 from fastvid.export import export_onnx, onnx_metadata
+from fastvid.files import write_atomically
 from fastvid.nets import build_net
 from fastvid.training.build import build_module, build_samples
 from fastvid.training.callbacks import MetricsCsv, ProgressLine, SampleStrips, StopAtStepEnd
@@ -209,7 +210,8 @@ def finish(module: StyleTransferModule, folder: Path, path: Path) -> None:
         "training": description.training,
         "scores": {},
     }
-    (folder / f"{style.name}.json").write_text(json.dumps(card, indent=2) + "\n")
+    text = json.dumps(card, indent=2) + "\n"
+    write_atomically(folder / f"{style.name}.json", text.encode())
 
 
 class _Batches(pl.LightningDataModule):
