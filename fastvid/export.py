@@ -28,7 +28,7 @@ from torch.export import Dim
 from fastvid.checkpoint import Description, load
 from fastvid.files import check_target
 from fastvid.nets import TransformerNet
-from fastvid.nets.blocks import pad_to_multiple
+from fastvid.nets.blocks import extend
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,11 @@ class UInt8Painter(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 RGB -> same."""
         h, w = frames.shape[1:3]
-        x = frames.permute(0, 3, 1, 2)
-        x = pad_to_multiple(x, self.net.multiple)  # on bytes: a quarter of the traffic
-        y = self.net.paint(x.float() / 255)[..., :h, :w]
-        return (y.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        m = self.net.margin_px
+        x = extend(frames, self.net.multiple, m, dims=(1, 2))  # on bytes: a quarter of the traffic
+        y = self.net.paint(x.permute(0, 3, 1, 2).float() / 255)
+        y = (y.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return y[:, m : m + h, m : m + w]
 
 
 def export_onnx(net: TransformerNet, path: Path | str, metadata: Mapping[str, str]) -> Path:
@@ -63,10 +64,13 @@ def export_onnx(net: TransformerNet, path: Path | str, metadata: Mapping[str, st
         metadata: text properties stored in the file (title, artist, licence, settings...).
 
     Raises:
+        ValueError: if the network holds more than one style.
         RuntimeError: if ONNX Runtime and torch differ by more than 1 of 255 anywhere, or the
             weights are not finite.
     """
     path = Path(path)
+    if net.settings().get("num_styles", 1) != 1:
+        raise ValueError("export refused: this network holds many styles; export net.styles([row])")
     broken = [name for name, value in net.state_dict().items() if not torch.isfinite(value).all()]
     if broken:
         raise RuntimeError(f"export refused: {broken[0]} of the network is not finite")

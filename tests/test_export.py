@@ -138,3 +138,8 @@ def test_the_name_in_a_checkpoint_never_leaves_its_folder(tmp_path):
         found = default_target(tmp_path / "a.ckpt", what)
         assert found.parent == tmp_path
         assert found.name.startswith(target)
+
+
+def test_a_network_of_many_styles_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="styles"):
+        export_onnx(build_net("small", {"num_styles": 2}), tmp_path / "x.onnx", {})

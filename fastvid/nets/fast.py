@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from fastvid.nets.blocks import (
     INPUT_SCALE,
+    InstanceNorm,
     PlainUpsampleConv,
     ResidualBlock,
     SeparableBlock,
     UpsampleConv,
     conv3x3,
-    instance_norm,
-    pad_to_multiple,
+    extend,
 )
 
 
@@ -31,6 +32,7 @@ class FastNetConfig:
         dilations: one residual block each, with this dilation in its first convolution.
         separable: depthwise separable blocks instead of dense ones.
         tail_channels: outputs of the half-resolution convolutions before the last one.
+        num_styles: rows of scales and shifts in every norm; the network of one painting has 1.
     """
 
     unshuffle: int = 2
@@ -39,6 +41,7 @@ class FastNetConfig:
     dilations: tuple[int, ...] = (1, 2, 4, 2, 1)
     separable: bool = False
     tail_channels: tuple[int, ...] = (32, 16)
+    num_styles: int = 1
 
     def __post_init__(self) -> None:
         if self.unshuffle not in (2, 4):
@@ -56,6 +59,9 @@ class FastNet(nn.Module):
     """
 
     multiple = 4
+    # What the zeros around every convolution do to the border is worst in the first cells of the
+    # body, which the margin holds: it is painted too, and cropped.
+    margin_px = 4
 
     def __init__(self, config: FastNetConfig | None = None) -> None:
         super().__init__()
@@ -66,15 +72,15 @@ class FastNet(nn.Module):
             stem = [
                 nn.PixelUnshuffle(2),
                 conv3x3(12, c.stem_channels),
-                instance_norm(c.stem_channels),
+                InstanceNorm(c.stem_channels, c.num_styles),
                 nn.ReLU(),
                 conv3x3(c.stem_channels, c.channels, stride=2),
             ]
         else:
             stem = [nn.PixelUnshuffle(4), conv3x3(48, c.channels)]
-        self.stem = nn.Sequential(*stem, instance_norm(c.channels), nn.ReLU())
+        self.stem = nn.Sequential(*stem, InstanceNorm(c.channels, c.num_styles), nn.ReLU())
         block = SeparableBlock if c.separable else ResidualBlock
-        self.body = nn.Sequential(*[block(c.channels, dilation) for dilation in c.dilations])
+        self.body = nn.Sequential(*[block(c.channels, d, c.num_styles) for d in c.dilations])
         first, *rest = c.tail_channels
         # The plain form of UpsampleConv: with 64 inputs it is the faster one, and the file smaller.
         tail: list[nn.Module] = [nn.Upsample(scale_factor=2), conv3x3(c.channels, first), nn.ReLU()]
@@ -98,12 +104,28 @@ class FastNet(nn.Module):
             Same shape; nominally [0, 1], not clamped.
         """
         h, w = frames.shape[-2:]
-        return self.paint(pad_to_multiple(frames, self.multiple))[..., :h, :w]
+        m = self.margin_px
+        painted = self.paint(extend(frames, self.multiple, m))
+        return painted[..., m : m + h, m : m + w]
 
     def paint(self, frames: Tensor) -> Tensor:
-        """`forward` for sides that are multiples of `multiple`."""
+        """`forward` for frames that `extend` has prepared; the margin stays on."""
         features: Tensor = self.body(self.stem((frames - 0.5) * INPUT_SCALE))
         return self.tail(features) + 0.5
+
+    def styles(self, rows: Sequence[int]) -> FastNet:
+        """A copy of this network that holds these rows of the norms, in this order.
+
+        `styles([3])` is the network of painting 3 alone, `styles([0] * 5)` makes room for five.
+        """
+        copy = FastNet(replace(self.config, num_styles=len(rows)))
+        state = self.state_dict()
+        for name, module in self.named_modules():
+            if isinstance(module, InstanceNorm):
+                for part in ("weight", "bias"):
+                    state[f"{name}.{part}"] = state[f"{name}.{part}"][list(rows)]
+        copy.load_state_dict(state)
+        return copy
 
     def merged(self) -> FastNet:
         """The same function with the upsampling kernels stored ready to run; for export.

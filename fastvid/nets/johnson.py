@@ -7,7 +7,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastvid.nets.blocks import INPUT_SCALE, instance_norm, pad_to_multiple
+from fastvid.nets.blocks import INPUT_SCALE, extend
+
+
+def _norm(channels: int) -> nn.InstanceNorm2d:
+    return nn.InstanceNorm2d(channels, affine=True)
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -20,8 +24,8 @@ def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> 
 class _Block(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1, self.norm1 = _conv(channels, channels, 3), instance_norm(channels)
-        self.conv2, self.norm2 = _conv(channels, channels, 3), instance_norm(channels)
+        self.conv1, self.norm1 = _conv(channels, channels, 3), _norm(channels)
+        self.conv2, self.norm2 = _conv(channels, channels, 3), _norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
@@ -37,18 +41,19 @@ class JohnsonNet(nn.Module):
     """
 
     multiple = 4
+    margin_px = 0
 
     def __init__(self, width: int = 32, num_blocks: int = 5) -> None:
         super().__init__()
         self.width, self.num_blocks = width, num_blocks
         w = width
         self.layers = nn.Sequential(
-            *(_conv(3, w, 9), instance_norm(w), nn.ReLU()),
-            *(_conv(w, 2 * w, 3, 2), instance_norm(2 * w), nn.ReLU()),
-            *(_conv(2 * w, 4 * w, 3, 2), instance_norm(4 * w), nn.ReLU()),
+            *(_conv(3, w, 9), _norm(w), nn.ReLU()),
+            *(_conv(w, 2 * w, 3, 2), _norm(2 * w), nn.ReLU()),
+            *(_conv(2 * w, 4 * w, 3, 2), _norm(4 * w), nn.ReLU()),
             *(_Block(4 * w) for _ in range(num_blocks)),
-            *(nn.Upsample(scale_factor=2), _conv(4 * w, 2 * w, 3), instance_norm(2 * w), nn.ReLU()),
-            *(nn.Upsample(scale_factor=2), _conv(2 * w, w, 3), instance_norm(w), nn.ReLU()),
+            *(nn.Upsample(scale_factor=2), _conv(4 * w, 2 * w, 3), _norm(2 * w), nn.ReLU()),
+            *(nn.Upsample(scale_factor=2), _conv(2 * w, w, 3), _norm(w), nn.ReLU()),
             _conv(w, 3, 9),
         )
 
@@ -59,7 +64,7 @@ class JohnsonNet(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> same shape, not clamped; H and W at least 16."""
         h, w = frames.shape[-2:]
-        return self.paint(pad_to_multiple(frames, self.multiple))[..., :h, :w]
+        return self.paint(extend(frames, self.multiple))[..., :h, :w]
 
     def paint(self, frames: Tensor) -> Tensor:
         """`forward` for sides that are multiples of `multiple`."""
