@@ -162,7 +162,9 @@ class PlainUpsampleConv(nn.Module):
         return F.pixel_shuffle(self.conv(x), 2)
 
 
-def extend(x: Tensor, multiple: int, margin_px: int = 0, dims: tuple[int, int] = (-2, -1)) -> Tensor:
+def extend(
+    x: Tensor, multiple: int, margin_px: int = 0, dims: tuple[int, int] = (-2, -1)
+) -> Tensor:
     """Repeat the border: a margin all around, and more below and right up to a multiple.
 
     By indexing rather than padding, so that the exported graph stays free in H and W.
