@@ -65,7 +65,8 @@ class LossConfig:
     """Layers and weights. Every term is divided by its target's own size before it is weighted.
 
     Attributes:
-        arch: `vgg19` or `vgg16`.
+        arch: the network that judges: `vgg19`, `vgg16`, `mini` (shipped, needs no download), or
+            `auto`: vgg19 where its weights are at hand, else mini.
         content_layers: layers compared with the frame's own features.
         style_layers: layers whose Gram matrices are compared with the painting's.
         content_weight: of sum (F-P)^2 / sum P^2.
@@ -76,7 +77,7 @@ class LossConfig:
         range_weight: of the mean squared excess outside [0, 1].
     """
 
-    arch: str = "vgg19"
+    arch: str = "auto"
     content_layers: list[str] = field(default_factory=lambda: ["relu4_1"])
     style_layers: list[str] = field(
         default_factory=lambda: ["relu1_1", "relu2_1", "relu3_1", "relu4_1"]
@@ -94,8 +95,8 @@ class DataConfig:
     """What the network looks at while it learns.
 
     Attributes:
-        kind: `clips` (a folder of clips, and photos where there are some) or `synthetic`
-            (generated scenes, no files at all).
+        kind: `clips` (a folder of clips, and photos where there are some), `synthetic` (generated
+            scenes, no files at all), or `auto`: clips where there are some, else synthetic.
         root: folder with video/ photos/ styles/ weights/.
         cache: where flow and certainty are kept; about 50 MB for a clip of ten seconds.
         holdout: stems of clips that training never sees; the sample strips show the first one.
@@ -110,7 +111,7 @@ class DataConfig:
             1 + exposure.
     """
 
-    kind: str = "clips"
+    kind: str = "auto"
     root: str = "data"
     cache: str = ".cache/fastvid"
     holdout: list[str] = field(default_factory=list)
@@ -131,7 +132,9 @@ class TrainerConfig:
         accelerator: `auto`, `cpu` or `gpu`.
         devices: number of devices, or `auto`.
         num_nodes: machines.
-        precision: Lightning's name, `bf16-mixed` or `32-true`.
+        precision: Lightning's name, `bf16-mixed` or `32-true`, or `auto`: bf16-mixed on a GPU and
+            on CPUs that compute in it, where it halves the time; 32-true on the others, where it is
+            emulated and takes several times as long.
         num_workers: processes that load data, per device; 0 loads in the main process.
         threads: CPU threads of torch, 0 for torch's own choice.
     """
@@ -139,7 +142,7 @@ class TrainerConfig:
     accelerator: str = "auto"
     devices: str = "auto"
     num_nodes: int = 1
-    precision: str = "bf16-mixed"
+    precision: str = "auto"
     num_workers: int = 0
     threads: int = 0
 
@@ -162,7 +165,12 @@ class TrainConfig:
         log_every: steps between rows of metrics.csv.
         seed: of weights, data order and augmentation.
         resume: nothing, `auto` (the newest unfinished run of this style) or a checkpoint.
-        init: checkpoint whose weights to start from.
+        init_weights: checkpoint whose weights to start from, or `shipped`: the base network of the
+            package. Of one that holds several styles, the row that paints most like this painting.
+        paintings: style images, by name or path, for a base network of many styles; empty for a
+            network of `style` alone. Each step trains one of them.
+        row_rate: learning rate of a style's own rows of a base network, times `learning_rate`:
+            only every so many steps is their painting's turn.
     """
 
     style: StyleConfig = field(default_factory=StyleConfig)
@@ -184,7 +192,9 @@ class TrainConfig:
     log_every: int = 10
     seed: int = 0
     resume: str | None = None
-    init: str | None = None
+    init_weights: str | None = None
+    paintings: list[str] = field(default_factory=list)
+    row_rate: float = 8.0
 
     @property
     def still_steps(self) -> int:

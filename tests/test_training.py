@@ -19,8 +19,10 @@ from fastvid.config import (
     TrainConfig,
     TrainerConfig,
 )
-from fastvid.image import to_tensor
+from fastvid.image import to_tensor, write_image
 from fastvid.nets import build_net
+from fastvid.nets.blocks import InstanceNorm, normalizing
+from fastvid.perceptual.paintings import measure
 from fastvid.perceptual.vgg import VGGFeatures
 from fastvid.training import run
 from fastvid.training.module import StyleTransferModule
@@ -56,8 +58,8 @@ def module_of(config) -> StyleTransferModule:
     layers = [*config.loss.style_layers, *config.loss.content_layers]
     vgg = VGGFeatures(layers, vgg_weights("caffe"))
     net = build_net(config.net.name, config.net.settings)
-    painting = to_tensor(texture(48, 64, seed=5))
-    return StyleTransferModule(net, vgg, painting, config, checkpoint.Description("base"))
+    painting = measure(vgg, to_tensor(texture(48, 64, seed=5)))
+    return StyleTransferModule(net, vgg, [painting], config, checkpoint.Description("base"))
 
 
 def rows(folder: Path) -> dict[int, dict[str, str]]:
@@ -151,8 +153,57 @@ def test_loss_that_is_not_finite_names_the_terms(config):
         module.training_step({"frame": torch.rand(1, 3, 64, 64)}, 0)
 
 
-def test_checkpoint_holds_no_vgg(config):
-    assert not [key for key in module_of(config).state_dict() if "relu" in key]
+def test_checkpoint_holds_the_networks_alone(config):
+    keys = module_of(config).state_dict()
+    assert all(key.startswith(("net.", "averaged.")) for key in keys)
+
+
+def test_base_network_learns_many_paintings_and_gives_its_nearest_row(config, tmp_path):
+    styles = Path(config.data.root) / "styles"
+    write_image(styles / "other.png", 255 - texture(72, 96, seed=9))
+    config.paintings = ["tiny.png", "other.png"]
+    path = run.train(config, tmp_path / "outputs")
+    assert path.name == "tiny.safetensors"
+    base, what = checkpoint.load(path)
+    assert what.settings["num_styles"] == 2
+    assert what.training["paintings"] == ["tiny", "other"]
+    rows = [module.weight for module in base.modules() if isinstance(module, InstanceNorm)]
+    assert all(not torch.equal(row[0], row[1]) for row in rows)  # each had its turns
+
+    config.paintings, config.init_weights, config.max_steps = [], str(path), 1
+    config.learning_rate = 0.0
+    again, _ = checkpoint.load(run.train(config, tmp_path / "again").with_suffix(".safetensors"))
+    frame = torch.rand(1, 3, 32, 32)
+    painted = []
+    with torch.inference_mode():
+        for row in range(2):
+            with normalizing(base, row):
+                painted.append(base(frame))
+        found = again(frame)
+    assert min(float((found - p).abs().max()) for p in painted) < 1e-5
+
+
+def test_paintings_take_turns(config):
+    config.paintings = ["a", "b", "c"]
+    module = module_of(config)
+    module.paintings = torch.nn.ModuleList([module.paintings[0]] * 3)
+    found = []
+    for step in range(30):
+        type(module).global_step = property(lambda self, step=step: step)
+        found.append(module.row)
+    del type(module).global_step
+    rounds = [tuple(found[k : k + 3]) for k in range(0, 30, 3)]
+    assert all(sorted(r) == [0, 1, 2] for r in rounds)
+    assert len(set(rounds)) > 1
+
+
+def test_starting_from_another_network_is_refused(config, tmp_path):
+    other = tmp_path / "nano.safetensors"
+    net = build_net("nano")
+    checkpoint.save(other, net, checkpoint.Description("nano", net.settings()))
+    config.init_weights = str(other)
+    with pytest.raises(ValueError, match=r"nano\.safetensors is a nano"):
+        run.train(config, tmp_path / "outputs")
 
 
 def test_temporal_weight_rises_after_the_stills(config):

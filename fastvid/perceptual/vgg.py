@@ -203,12 +203,11 @@ def load_vgg(
     unknown = [name for name in layers if name not in index]
     if unknown:
         raise ValueError(f"{arch} has no layer {unknown[0]!r}; choose from {', '.join(index)}")
-    deepest = f"features.{max(index[name] for name in layers)}.weight"
     seen = []
     for path in candidate_files(arch, root):
-        weights = read_weights(path, arch)
-        if deepest in weights.tensors:
+        if reaches(path, arch, layers):
             log.info("%s features from %s", arch, path.name)
+            weights = read_weights(path, arch)
             return VGGFeatures(layers, weights, pooling=pooling, ceil_mode=ceil_mode)
         seen.append(path.name)
     path = download(arch, seen, root, deepest_layer=max(layers, key=index.__getitem__))
@@ -223,6 +222,13 @@ def candidate_files(arch: str, data_root: Path) -> list[Path]:
     published = TORCHVISION_FILES[arch]
     hub = Path(torch.hub.get_dir()) / "checkpoints"
     return [p for p in [*named, *partial, folder / published, hub / published] if p.is_file()]
+
+
+def reaches(path: Path, arch: str, layers: Sequence[str]) -> bool:
+    """Whether a weight file holds the convolutions up to the deepest of the layers."""
+    index = layer_index(arch)
+    deepest = max(index[name] for name in layers)
+    return f"features.{deepest}.weight" in read_weights(path, arch).tensors
 
 
 def read_weights(path: Path, arch: str) -> VGGWeights:

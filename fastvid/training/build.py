@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from fastvid import checkpoint
 from fastvid.config import StyleConfig, TrainConfig
 from fastvid.image import read_image, resize_image, to_tensor
 from fastvid.motion.scenes import demo_frames
-from fastvid.nets import build_net
-from fastvid.perceptual.vgg import load_vgg
+from fastvid.nets import FastNet, TransformerNet, build_net
+from fastvid.nets.blocks import normalizing
+from fastvid.perceptual.extractor import MINI, choose, load_extractor
+from fastvid.perceptual.losses import gram_matrices, style_loss
+from fastvid.perceptual.paintings import PaintingStatistics, measure, read_statistics
 from fastvid.training.data import (
     Clips,
     GeneratedScenes,
@@ -25,24 +29,35 @@ from fastvid.training.data import (
     list_photos,
 )
 from fastvid.training.module import StyleTransferModule
-from fastvid.training.pairs import ClipPairs, PairSettings, list_clips, load_pairs
+from fastvid.training.pairs import ClipPairs, PairSettings, has_clips, list_clips, load_pairs
 
 log = logging.getLogger(__name__)
 
 NUM_SAMPLE_FRAMES = 3
+SHIPPED_BASE = "shipped"
+STYLES_FOLDER = Path(checkpoint.__file__).with_name("styles")
 
 
 def build_module(config: TrainConfig) -> StyleTransferModule:
-    """Network, painting and VGG put together."""
-    loss = config.loss
-    vgg = load_vgg([*loss.content_layers, *loss.style_layers], loss.arch, config.data.root)
-    painting = to_tensor(read_painting(config.style, Path(config.data.root)))
-    net = build_net(config.net.name, config.net.settings)
-    if config.init:
-        trained, origin = checkpoint.load(config.init)
-        if (origin.net, trained.settings()) != (config.net.name, net.settings()):
-            raise ValueError(f"init={config.init} is a {origin.net}, not this {config.net.name}")
-        net.load_state_dict(trained.state_dict())
+    """Network, paintings and judge put together.
+
+    Sets `config.loss.arch` to what `auto` chooses, so that checkpoints and cards say it.
+    """
+    loss, root = config.loss, Path(config.data.root)
+    layers = [*loss.content_layers, *loss.style_layers]
+    loss.arch = choose(loss.arch, layers, root)
+    judge = load_extractor(loss.arch, layers, root)
+    styles = [
+        replace(config.style, name=Path(image).stem, image=image) for image in config.paintings
+    ] or [config.style]
+    paintings = [painting_statistics(style, loss.arch, judge, root) for style in styles]
+    settings = dict(config.net.settings)
+    if config.paintings:
+        settings["num_styles"] = len(paintings)
+    net = build_net(config.net.name, settings)
+    if config.init_weights:
+        start = _starting_net(config, net, judge, paintings[0])
+        net.load_state_dict(start.state_dict())
     description = checkpoint.Description(
         net=config.net.name,
         settings=net.settings(),
@@ -51,7 +66,72 @@ def build_module(config: TrainConfig) -> StyleTransferModule:
         git_revision=checkpoint.git_revision(),
         versions=checkpoint.package_versions(),
     )
-    return StyleTransferModule(net, vgg, painting, config, description)
+    return StyleTransferModule(net, judge, paintings, config, description)
+
+
+def painting_statistics(
+    style: StyleConfig, arch: str, judge: nn.Module, root: Path
+) -> PaintingStatistics:
+    """Of the picture; where it is missing and the small network judges, of the package.
+
+    Raises:
+        FileNotFoundError: neither is there.
+    """
+    try:
+        picture = read_painting(style, root)
+    except FileNotFoundError:
+        shipped = read_statistics(style.name) if arch == MINI else None
+        if shipped is None:
+            raise
+        log.info("no picture of %s here: using the statistics that are shipped", style.name)
+        return shipped
+    return measure(judge, to_tensor(picture))
+
+
+def _starting_net(
+    config: TrainConfig, net: TransformerNet, judge: nn.Module, painting: PaintingStatistics
+) -> TransformerNet:
+    """The network of `config.init_weights`, with as many styles as `net` has."""
+    path = Path(config.init_weights or "")
+    if config.init_weights == SHIPPED_BASE:
+        path = STYLES_FOLDER / f"{config.net.name}.safetensors"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no base network for net={config.net.name} is shipped; use init=scratch"
+            )
+    trained, origin = checkpoint.load(path)
+    theirs, ours = trained.settings(), net.settings()
+    held, wanted = theirs.pop("num_styles", 1), ours.pop("num_styles", 1)
+    if (origin.net, theirs) != (config.net.name, ours):
+        raise ValueError(
+            f"init_weights={path.name} is a {origin.net} of other settings, expected the "
+            f"{config.net.name} of this run"
+        )
+    if held == wanted:
+        return trained
+    assert isinstance(trained, FastNet)
+    if held == 1:
+        return trained.styles([0] * wanted)
+    if wanted > 1:
+        raise ValueError(f"init_weights={path.name} holds {held} styles, expected 1 or {wanted}")
+    return trained.styles([_nearest_row(trained, held, judge, painting)])
+
+
+@torch.inference_mode()
+def _nearest_row(
+    net: FastNet, num_styles: int, judge: nn.Module, painting: PaintingStatistics
+) -> int:
+    """The style of a base network whose pictures come nearest to a painting."""
+    (frame,) = demo_frames(1, (180, 320))
+    distances = []
+    for row in range(num_styles):
+        with normalizing(net, row):
+            grams = gram_matrices(judge(net(to_tensor(frame))))
+        wanted = {name: gram for name, gram in painting.grams.items() if name in grams}
+        distances.append(float(style_loss({name: grams[name] for name in wanted}, wanted)))
+    nearest = int(np.argmin(distances))
+    log.info("starting from row %d of the base network, the nearest of %d", nearest, num_styles)
+    return nearest
 
 
 def settings_to_publish(config: TrainConfig) -> dict[str, Any]:
@@ -61,7 +141,9 @@ def settings_to_publish(config: TrainConfig) -> dict[str, Any]:
         del settings[key]
     for key in ("root", "cache"):
         del settings["data"][key]
-    settings["init"] = Path(config.init).name if config.init else None
+    start = config.init_weights
+    settings["init_weights"] = Path(start).name if start else None
+    settings["paintings"] = [Path(image).stem for image in config.paintings]
     return settings
 
 
@@ -87,7 +169,11 @@ def build_samples(config: TrainConfig) -> tuple[TrainingSamples, Tensor]:
     data = config.data
     stills: list[Source]
     movers: list[Source]
-    if data.kind == "synthetic":
+    kind = data.kind
+    if kind == "auto":
+        kind = "clips" if has_clips(Path(data.root) / "video") else "synthetic"
+        log.info("data: %s", kind)
+    if kind == "synthetic":
         scenes = GeneratedScenes()
         stills, movers = [scenes], [scenes]
         shown = np.stack(list(demo_frames(NUM_SAMPLE_FRAMES, (180, 320))))

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from fastvid.files import write_atomically
 from fastvid.image import to_array, write_image
+from fastvid.nets.blocks import normalizing
 from fastvid.training.module import StyleTransferModule
 
 log = logging.getLogger(__name__)
@@ -123,8 +124,9 @@ class MetricsCsv(pl.Callback):
 class SampleStrips(pl.Callback):
     """A picture every so many steps: the frames, painted by the averaged network, above and below.
 
-    Always the same frames, so that the strips in sequence show the network learn. The first strip
-    comes at once: a wrong style image or a broken clip shows in the first minute.
+    A base network shows a few of its styles. Always the same frames, so that the strips in sequence
+    show the network learn. The first strip comes at once: a wrong style image or a broken clip
+    shows in the first minute.
     """
 
     def __init__(self, folder: Path, frames: Tensor, every: int) -> None:
@@ -145,8 +147,12 @@ class SampleStrips(pl.Callback):
         if trainer.is_global_zero and (step % self.every == 0 or step == trainer.max_steps):
             net = module.averaged.module
             net.eval()
+            painted_frames = []
             with torch.inference_mode():
-                painted = torch.cat([net(f.to(module.device)[None]) for f in self.frames])
+                for k, frame in enumerate(self.frames):
+                    with normalizing(net, k * len(module.paintings) // len(self.frames)):
+                        painted_frames.append(net(frame.to(module.device)[None]))
+            painted = torch.cat(painted_frames)
             rows = [np.concatenate(list(to_array(part)), axis=1) for part in (self.frames, painted)]
             self.folder.mkdir(parents=True, exist_ok=True)
             write_image(self.folder / f"step_{step:06d}.png", np.concatenate(rows))

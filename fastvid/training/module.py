@@ -1,12 +1,13 @@
-"""The LightningModule: one network, one painting, single frames first, frame pairs after."""
+"""The LightningModule: one network, one painting or many, single frames first, pairs after."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -17,9 +18,9 @@ from fastvid.checkpoint import DESCRIPTION_KEY, Description
 from fastvid.config import TrainConfig
 from fastvid.motion.warp import warp
 from fastvid.nets import TransformerNet
+from fastvid.nets.blocks import InstanceNorm, normalizing
 from fastvid.perceptual.losses import (
     color_loss,
-    color_statistics,
     consistency_loss,
     content_loss,
     gram_matrices,
@@ -27,53 +28,55 @@ from fastvid.perceptual.losses import (
     style_loss,
     total_variation_loss,
 )
-from fastvid.perceptual.vgg import VGGFeatures
+from fastvid.perceptual.paintings import PaintingStatistics
 
 
 class StyleTransferModule(pl.LightningModule):
-    """Trains `net` to paint like one painting, steadily.
+    """Trains `net` to paint like one painting, steadily; or like many, one of them each step.
 
     Content and style are Johnson et al. 2016 with terms divided by their targets' own size; the
-    temporal term is `consistency_loss` along the known motion of the pair. The exported network is
-    `averaged`, the exponential moving average of the weights.
+    temporal term is `consistency_loss` along the known motion of the pair. The two frames of a pair
+    share the statistics of the norms, as the frames of a shot do when a film is painted. The
+    exported network is `averaged`, the exponential moving average of the weights.
 
-    The frozen VGG has no parameters and no state (see `VGGFeatures`): it moves with the module and
-    stays out of the checkpoints.
+    The frozen judge has no parameters and no state: it moves with the module and stays out of the
+    checkpoints.
     """
 
     def __init__(
         self,
         net: TransformerNet,
-        vgg: VGGFeatures,
-        painting: Tensor,
+        judge: nn.Module,
+        paintings: Sequence[PaintingStatistics],
         config: TrainConfig,
         description: Description,
     ) -> None:
         """Take the parts.
 
         Args:
-            net: network to train.
-            vgg: must give the content and the style layers of `config.loss`.
-            painting: (1, 3, H, W) RGB in [0, 1], at the size its strokes shall have.
+            net: network to train, with a row of its norms for each painting.
+            judge: pictures to features; gives the content and style layers of `config.loss`.
+            paintings: in the judge's features.
             config: the run.
             description: kept in every checkpoint, so that it can be exported by itself.
         """
         super().__init__()
         self.net = net
-        self.vgg = vgg
+        self.judge = judge
         self.config = config
         self.description = description
         average = get_ema_multi_avg_fn(config.ema_decay)
         self.averaged = AveragedModel(net, multi_avg_fn=average)
-        self.style_grams = nn.Module()
-        with torch.no_grad():
-            features = vgg(painting)
-            for name in config.loss.style_layers:
-                gram = gram_matrices({name: features[name]})[name]
-                self.style_grams.register_buffer(name, gram, persistent=False)
-        mean, covariance = color_statistics(painting)
-        self.register_buffer("palette_mean", mean, persistent=False)
-        self.register_buffer("palette_covariance", covariance, persistent=False)
+        self.paintings = nn.ModuleList(
+            _Target(painting, config.loss.style_layers) for painting in paintings
+        )
+
+    @property
+    def row(self) -> int:
+        """The painting of this step: all of them in turn, each time in another order."""
+        round_number, place = divmod(self.global_step, len(self.paintings))
+        order = np.random.default_rng((self.config.seed, round_number))
+        return int(order.permutation(len(self.paintings))[place])
 
     @property
     def weights(self) -> dict[str, float]:
@@ -92,10 +95,15 @@ class StyleTransferModule(pl.LightningModule):
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Weighted loss of a batch of stills or of pairs."""
+        row = self.row
+        target = self.paintings[row]
+        assert isinstance(target, _Target)
         if "frame" in batch:
-            terms = self._picture_terms(self.net(batch["frame"]), batch["frame"])
+            with normalizing(self.net, row):
+                terms = self._picture_terms(self.net(batch["frame"]), batch["frame"], target)
         else:
-            terms = self._pair_terms(batch)
+            with normalizing(self.net, row, frames_per_shot=2):
+                terms = self._pair_terms(batch, target)
         weights = self.weights
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         if not torch.isfinite(loss):
@@ -108,11 +116,11 @@ class StyleTransferModule(pl.LightningModule):
         self.log_dict({**logged, "train/loss": loss.detach()})
         return loss
 
-    def _pair_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Both frames through the network at once; VGG looks at the current one."""
-        shown = torch.cat([batch["prev_shown"], batch["cur_shown"]])
-        prev_stylized, stylized = self.net(shown).float().chunk(2)
-        terms = self._picture_terms(stylized, batch["cur"])
+    def _pair_terms(self, batch: Mapping[str, Tensor], target: _Target) -> dict[str, Tensor]:
+        """Both frames through the network at once; the judge looks at the current one."""
+        shown = torch.stack([batch["prev_shown"], batch["cur_shown"]], dim=1).flatten(0, 1)
+        prev_stylized, stylized = self.net(shown).float().unflatten(0, (-1, 2)).unbind(1)
+        terms = self._picture_terms(stylized, batch["cur"], target)
         flow_bwd = batch["flow_bwd"]
         terms["temporal"] = consistency_loss(
             stylized,
@@ -123,20 +131,18 @@ class StyleTransferModule(pl.LightningModule):
         )
         return terms
 
-    def _picture_terms(self, stylized: Tensor, frame: Tensor) -> dict[str, Tensor]:
+    def _picture_terms(self, stylized: Tensor, frame: Tensor, target: _Target) -> dict[str, Tensor]:
         loss = self.config.loss
         stylized = stylized.float()
-        features = self.vgg(stylized)
+        features = self.judge(stylized)
         with torch.no_grad():
-            target = self.vgg(frame)
+            wanted = self.judge(frame)
         grams = gram_matrices({name: features[name] for name in loss.style_layers})
         content = {name: features[name] for name in loss.content_layers}
         return {
-            "content": content_loss(content, target),
-            "style": style_loss(grams, dict(self.style_grams.named_buffers())),
-            "color": color_loss(
-                stylized, self.get_buffer("palette_mean"), self.get_buffer("palette_covariance")
-            ),
+            "content": content_loss(content, wanted),
+            "style": style_loss(grams, target.grams),
+            "color": color_loss(stylized, target.palette_mean, target.palette_covariance),
             "total_variation": total_variation_loss(stylized),
             "range": range_loss(stylized),
         }
@@ -152,7 +158,15 @@ class StyleTransferModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam with a linear warm-up and a cosine decay to a hundredth."""
         config = self.config
-        optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
+        # A style's rows train only when its painting's turn comes.
+        norms = [m for m in self.net.modules() if isinstance(m, InstanceNorm)]
+        rows = [p for norm in norms for p in norm.parameters()] if len(self.paintings) > 1 else []
+        own = {id(parameter) for parameter in rows}
+        groups = [{"params": [p for p in self.net.parameters() if id(p) not in own]}]
+        if rows:
+            rate = config.learning_rate * config.row_rate
+            groups.append({"params": rows, "lr": rate})  # type: ignore[dict-item]
+        optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
@@ -164,3 +178,22 @@ class StyleTransferModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+class _Target(nn.Module):
+    """The statistics of a painting as buffers, which move with the module and are never saved."""
+
+    palette_mean: Tensor
+    palette_covariance: Tensor
+
+    def __init__(self, painting: PaintingStatistics, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+        for name in layers:
+            self.register_buffer(name, painting.grams[name], persistent=False)
+        for name in ("palette_mean", "palette_covariance"):
+            self.register_buffer(name, getattr(painting, name), persistent=False)
+
+    @property
+    def grams(self) -> dict[str, Tensor]:
+        return {name: self.get_buffer(name) for name in self.layers}

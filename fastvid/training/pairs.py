@@ -74,6 +74,11 @@ class ClipPairs:
         return len(self.pairs)
 
 
+def has_clips(folder: Path) -> bool:
+    """Whether there is any video file in a folder that may not exist."""
+    return folder.is_dir() and any(p.suffix.lower() in VIDEO_SUFFIXES for p in folder.iterdir())
+
+
 def list_clips(folder: Path, holdout: Sequence[str] = ()) -> list[Path]:
     """Video files of a folder by name, without those whose stem is in `holdout`.
 

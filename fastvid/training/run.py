@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from fastvid import checkpoint
-from fastvid.config import TrainConfig
+from fastvid.config import TrainConfig, TrainerConfig
 from fastvid.export import export_onnx, onnx_metadata
 from fastvid.files import write_atomically
 from fastvid.nets import build_net
@@ -42,7 +42,8 @@ def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path:
     """Train, export, and return the path of the ONNX file.
 
     Writes `<outputs>/<style>/<time>/`: `NAME.onnx`, `NAME.json`, `NAME.safetensors`,
-    `metrics.csv`, `samples/`, `checkpoints/`.
+    `metrics.csv`, `samples/`, `checkpoints/`. A base network of many paintings has no ONNX file of
+    its own: the path is that of its `NAME.safetensors`.
 
     Raises:
         InterruptedRun: after Ctrl-C or SIGTERM.
@@ -70,10 +71,9 @@ def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path:
             f"stopped after step {trainer.global_step} of {config.max_steps}; "
             "the same command with resume=auto goes on"
         )
-    path = folder / f"{config.style.name}.onnx"
     if trainer.is_global_zero:
-        finish(module, folder, path)
-    return path
+        finish(module, folder)
+    return folder / f"{config.style.name}{'.safetensors' if config.paintings else '.onnx'}"
 
 
 def check(config: TrainConfig) -> None:
@@ -86,13 +86,15 @@ def check(config: TrainConfig) -> None:
         raise ValueError(f"max_steps must be at least 1, not {config.max_steps}")
     if not 0 <= config.still_fraction <= 1:
         raise ValueError(f"still_fraction must be from 0 to 1, not {config.still_fraction}")
-    if config.data.kind not in ("clips", "synthetic"):
-        raise ValueError(f"data.kind is 'clips' or 'synthetic', not {config.data.kind!r}")
+    if config.data.kind not in ("auto", "clips", "synthetic"):
+        raise ValueError(f"data.kind is 'auto', 'clips' or 'synthetic', not {config.data.kind!r}")
+    if config.paintings and config.net.name == "johnson":
+        raise ValueError("paintings: only base, small and nano hold several styles, not johnson")
     if config.data.crop_px < 64 or config.data.crop_px % 4:
         raise ValueError(
             f"data.crop_px must be a multiple of 4 from 64 up, not {config.data.crop_px}"
         )
-    if config.data.kind == "clips" and config.data.height_px < config.data.crop_px:
+    if config.data.kind != "synthetic" and config.data.height_px < config.data.crop_px:
         raise ValueError(
             f"data.crop_px {config.data.crop_px} exceeds data.height_px {config.data.height_px}"
         )
@@ -117,7 +119,8 @@ def find_checkpoint(config: TrainConfig, outputs: Path) -> Path | None:
     name = config.style.name
     for folder in sorted((outputs / name).glob("*/checkpoints"), reverse=True):
         files = sorted(folder.glob("step_*.ckpt"))
-        if files and not (folder.parent / f"{name}.onnx").exists():
+        # The card is written last.
+        if files and not (folder.parent / f"{name}.json").exists():
             log.info("resuming %s", files[-1])
             return files[-1]
     log.info("resume=auto: no unfinished run of %s in %s, starting afresh", name, outputs)
@@ -146,7 +149,7 @@ def build_trainer(
         accelerator=options.accelerator,
         devices=int(options.devices) if options.devices.isdigit() else options.devices,
         num_nodes=options.num_nodes,
-        precision=options.precision,  # type: ignore[arg-type]
+        precision=_precision(options),  # type: ignore[arg-type]
         max_steps=config.max_steps,
         max_epochs=-1,
         gradient_clip_val=config.clip_norm,
@@ -189,14 +192,25 @@ def fit(
         trainer.fit(module, _Batches(samples, config), ckpt_path=resume_from, weights_only=True)
 
 
-def finish(module: StyleTransferModule, folder: Path, path: Path) -> None:
-    """Write the averaged network as safetensors and ONNX, and its card."""
+def _precision(options: TrainerConfig) -> str:
+    """Lightning's name for the precision; see `TrainerConfig`."""
+    if options.precision != "auto":
+        return options.precision
+    if options.accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed"
+    cpu = torch.cpu.get_capabilities()
+    return "bf16-mixed" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "32-true"
+
+
+def finish(module: StyleTransferModule, folder: Path) -> None:
+    """Write the averaged network as safetensors, as ONNX if it holds one style, and its card."""
     style, description = module.config.style, module.description
     description = replace(description, step=module.global_step)
     net = build_net(description.net, description.settings)
     net.load_state_dict(module.averaged.module.state_dict())
-    checkpoint.save(path.with_suffix(".safetensors"), net, description)
-    export_onnx(net, path, onnx_metadata(description))
+    checkpoint.save(folder / f"{style.name}.safetensors", net, description)
+    if len(module.paintings) == 1:
+        export_onnx(net, folder / f"{style.name}.onnx", onnx_metadata(description))
     card = {
         "name": style.name,
         "title": style.title or style.name,
