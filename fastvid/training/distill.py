@@ -21,16 +21,21 @@ import torch
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from fastvid.config import StyleConfig
 from fastvid.files import check_target, write_atomically
 from fastvid.image import read_image, resize_image, to_tensor
 from fastvid.perceptual.losses import content_loss, gram_matrices, style_loss
-from fastvid.perceptual.mini import COORDINATES, LAYERS, MiniVGG
+from fastvid.perceptual.mini import COORDINATES, LAYERS, MiniFeatures, MiniVGG
+from fastvid.perceptual.mini import SHIPPED as MINI_FILE
+from fastvid.perceptual.paintings import SHIPPED as PAINTINGS_FILE
+from fastvid.perceptual.paintings import measure, write_statistics
 from fastvid.perceptual.vgg import VGGFeatures, load_vgg
 from fastvid.training.data import list_photos
 
 log = logging.getLogger(__name__)
 
 STYLE_WEIGHT = 16.0  # of the style loss against the content loss, as in training
+STYLE_HEIGHT_PX = StyleConfig.height_px
 
 
 class Pictures:
@@ -181,7 +186,7 @@ def distill(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write `mini.safetensors` (half precision) into a folder."""
+    """Write `mini.safetensors`, and the paintings' statistics in its features, into a folder."""
     parser = argparse.ArgumentParser(prog="fastvid.training.distill", description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--steps", type=int, default=2000)
@@ -191,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    target = args.output / "mini.safetensors"
+    target = args.output / MINI_FILE.name
     args.output.mkdir(parents=True, exist_ok=True)
     check_target(target, args.overwrite)
     photos, paintings = list_photos(args.data / "photos"), list_photos(args.data / "styles")
@@ -205,6 +210,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     tensors = {name: value.detach().half() for name, value in student.state_dict().items()}
     write_atomically(target, serialize(tensors))
+    features = MiniFeatures(LAYERS, target)
+    write_statistics(
+        args.output / PAINTINGS_FILE.name,
+        {
+            path.stem: measure(
+                features, to_tensor(resize_image(read_image(path), height_px=STYLE_HEIGHT_PX))
+            )
+            for path in paintings
+        },
+    )
     sys.stdout.write(f"{target}\n")
     return 0
 
