@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IMAGES_READ_ONLY = (".ppm", ".pgm")
+# Keys that are plain values here and groups for train.py: Hydra would look for a file of that name.
+NOT_GROUPS = ("init",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +79,12 @@ def compose_config(overrides: Sequence[str]) -> OptimizeConfig:
     from fastvid.reference.settings import OptimizeConfig
 
     ConfigStore.instance().store("base_optimize", OptimizeConfig)
+    values = [word for word in overrides if word.partition("=")[0] in NOT_GROUPS]
+    others = [word for word in overrides if word not in values]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        composed = compose("optimize", overrides=list(overrides))
+        composed = compose("optimize", overrides=others)
+    for override in OverridesParser.create().parse_overrides(values):
+        OmegaConf.update(composed, override.key_or_group, override.value())
     config = OmegaConf.to_object(composed)
     assert isinstance(config, OptimizeConfig)
     return config
