@@ -85,14 +85,18 @@ def test_excerpt_of_a_film_keeps_its_part_of_the_sound(here: Path) -> None:
 def test_interrupted_film_is_playable_and_goes_on(here: Path) -> None:
     write_clip_with_sound(Path("film.mp4"), num_frames=4)
     words = ["optimize", "film.mp4", *TINY, "num_iterations=[1,200000]", "tol_loss_relative=0"]
+    first = here / "film.mine.mp4.state" / "pass001" / "000001.json"
     child = subprocess.Popen(
         [sys.executable, "-m", "fastvid", *words], stderr=subprocess.PIPE, text=True
     )
-    first = here / "film.mine.mp4.state" / "pass001" / "000001.json"
-    while child.poll() is None and not first.exists():
-        time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
-    _, error = child.communicate(timeout=120)
+    try:
+        deadline = time.monotonic() + 120
+        while child.poll() is None and not first.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, error = child.communicate(timeout=120)
+    finally:
+        child.kill()
     assert child.returncode == 130, error
     assert "goes on from here" in error
     with VideoReader("film.mine.partial.mp4") as reader:
@@ -224,6 +228,12 @@ def test_passes_bring_their_own_defaults() -> None:
     )
     assert (multi.passes, multi.temporal_weight, multi.iterations) == ("multi", 500, (100, 100))
     assert multi.tol_loss_relative == 0
+
+
+def test_init_is_a_value_here_though_it_is_a_group_for_training() -> None:
+    words = ["style=custom", "style.image=x"]
+    assert compose_config([*words, "init=[image,prev]"]).inits == ("image", "prev")
+    assert compose_config([*words, "init=image", "init=random"]).inits == ("random", "random")
 
 
 def test_words_can_come_from_a_file_and_after_the_output(here: Path) -> None:
