@@ -18,10 +18,16 @@ from fastvid.image import read_image, to_array, to_tensor
 from fastvid.motion.consistency import read_pgm
 from fastvid.motion.flow import read_flo
 from fastvid.motion.warp import inside, warp
-from fastvid.perceptual.losses import gram_matrices
+from fastvid.perceptual.losses import gram_matrices, gram_matrix
 from fastvid.perceptual.vgg import load_vgg, read_weights
 from fastvid.reference.mode import MODES
-from fastvid.reference.objective import Anchor, Objective, Weights, half_squared_differences
+from fastvid.reference.objective import (
+    Anchor,
+    Objective,
+    Weights,
+    _Gram,
+    half_squared_differences,
+)
 
 CONTENT, STYLE = ["relu2_2"], ["relu1_1", "relu2_1"]
 SIZE = (13, 18)  # odd: the pooling rounds up
@@ -83,6 +89,20 @@ def test_gradient_is_that_of_the_losses() -> None:
 
     slope = (value(x + 0.01 * direction) - value(x - 0.01 * direction)) / 0.02
     assert float((gradient * direction).sum()) == pytest.approx(slope, rel=2e-2)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_gram_and_its_gradient_are_those_of_the_plain_formula(
+    memory_format: torch.memory_format,
+) -> None:
+    generator = torch.Generator().manual_seed(7)
+    features = torch.randn(1, 3, 4, 5, generator=generator, dtype=torch.float64)
+    features = features.to(memory_format=memory_format).requires_grad_()
+    push = torch.randn(1, 3, 3, generator=generator, dtype=torch.float64)
+    found, wanted = _Gram.apply(features), gram_matrix(features)
+    torch.testing.assert_close(found, wanted)
+    gradients = [torch.autograd.grad((g * push).sum(), features)[0] for g in (found, wanted)]
+    torch.testing.assert_close(*gradients)
 
 
 def temporal_gradient(mode: str, criterion: str = "mse") -> tuple[Tensor, Anchor, Tensor]:

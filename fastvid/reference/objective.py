@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastvid.perceptual.losses import gram_matrix
 from fastvid.perceptual.vgg import VGGFeatures
 from fastvid.reference.mode import Mode
 
@@ -168,7 +167,7 @@ class Objective:
             add("content", self.weights.content, factor, value)
         for name, wanted in self.grams.items():
             point, factor = branch(features[name], self.weights.style)
-            value = (gram_matrix(point) - wanted).square().mean()
+            value = (_Gram.apply(point) - wanted).square().mean()
             add("style", self.weights.style, factor, value)
         for anchor in self.anchors:
             point, factor = branch(x, self.weights.temporal)
@@ -198,6 +197,30 @@ def half_squared_differences(x: Tensor) -> Tensor:
     dx = corner - x[..., :-1, 1:]
     dy = corner - x[..., 1:, :-1]
     return 0.5 * (dx.square().sum() + dy.square().sum())
+
+
+class _Gram(torch.autograd.Function):
+    """`gram_matrix` of (1, C, H, W), an eighth of an iteration cheaper (120x192, 2 cores).
+
+    Its gradient F (D + D^T) / (C H W) takes one product instead of autograd's two, and comes in
+    the memory order of channels-last features, so that adding it to theirs is no transposition.
+    """
+
+    @staticmethod
+    def forward(ctx, features: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        _, channels, height, width = features.shape
+        with torch.autocast(features.device.type, enabled=False):
+            dtype = torch.promote_types(features.dtype, torch.float32)
+            flat = features.to(dtype).permute(0, 2, 3, 1).reshape(1, height * width, channels)
+            ctx.save_for_backward(flat)
+            ctx.shape, ctx.dtype = (1, height, width, channels), features.dtype
+            return flat.transpose(1, 2) @ flat / flat.numel()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        (flat,) = ctx.saved_tensors
+        result = flat @ ((gradient + gradient.transpose(1, 2)) / flat.numel())
+        return result.view(ctx.shape).permute(0, 3, 1, 2).to(ctx.dtype)
 
 
 class _UnitGradient(torch.autograd.Function):
