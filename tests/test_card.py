@@ -40,14 +40,13 @@ def words_for(folder, *clips):
     return (
         *clips,
         *("--net", folder / "shipped" / "tiny.onnx", "--image", folder / "probe.png"),
-        *("--style", folder / "data" / "styles" / "tiny.png"),
-        *("--card", folder / "shipped" / "tiny.json"),
+        *("--statistics", "frame", "shot", "--cards"),
     )
 
 
 def test_the_figures_of_a_network_go_on_its_card_and_the_rest_stays(measured, capsys):
     words = words_for(measured, measured / "a", measured / "b")
-    assert command(*words, "--strip", measured / "strip.jpg") == 0
+    assert command(*words) == 0
     text = (measured / "shipped" / "tiny.json").read_text()
     card = json.loads(text)
     assert (card["name"], card["title"], card["kept"]) == ("tiny", "Tiny, été", [1, 2])
@@ -61,18 +60,18 @@ def test_the_figures_of_a_network_go_on_its_card_and_the_rest_stays(measured, ca
     assert {(clip["flow_method"], clip["certainty_rule"]) for clip in clips} == {
         ("dis", "ruder2016")
     }
+    assert scores["statistics"] == "frame"
     assert scores["vgg_weights"] == "vgg19_caffe.safetensors"
     assert scores["style_image"] == "tiny.png"
     assert scores["probe_image"] == "probe.png"
     assert scores["probes"]["shift_rmse"] == 0.0
     assert scores["command"] == (
-        "fastvid evaluate a b --net tiny.onnx --style tiny.png --image probe.png --card tiny.json"
+        "fastvid evaluate a b --net tiny.onnx --image probe.png --statistics frame shot --cards"
     )
     assert str(measured) not in text
     network = onnx.load(str(measured / "shipped" / "tiny.onnx"))
     properties = {p.key: p.value for p in network.metadata_props}
     assert json.loads(properties["scores"]) == scores["mean"]
-    assert read_image(measured / "strip.jpg").shape[1] <= strip.WIDTH_PX
     capsys.readouterr()
     assert main(["styles"]) == 0
     header, row = (line.split() for line in capsys.readouterr().out.splitlines())
@@ -82,8 +81,9 @@ def test_the_figures_of_a_network_go_on_its_card_and_the_rest_stays(measured, ca
 
 
 def test_a_card_that_cannot_be_read_is_said_before_the_work(measured):
+    write(measured / "gone.onnx", invert_net())
     with pytest.raises(FileNotFoundError, match=r"no card .*gone\.json"):
-        command("no_such_clip.mp4", "--net", "no_such.onnx", "--card", measured / "gone.json")
+        command("no_such_clip.mp4", "--net", measured / "gone.onnx", "--cards")
     (measured / "list.json").write_text("[]")
     with pytest.raises(ValueError, match="not a card"):
         read_card(measured / "list.json")
@@ -103,8 +103,9 @@ def test_a_card_is_written_whole_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("a.mp4", "b.mp4", "--card", "c.json"),
-        ("--net", "x.onnx", "--card", "c.json"),
+        ("a.mp4", "b.mp4", "--cards"),
+        ("--net", "x.onnx", "--cards"),
+        ("a.mp4", "--net", "x.onnx", "--cards", "--strengths", "0.5"),
         ("--net", "x.onnx", "--strip", "s.jpg"),
         ("a.mp4", "b.mp4", "--strip", "s.gif"),
     ],
@@ -116,13 +117,13 @@ def test_wrong_usage_exits_with_two(words):
 
 def test_the_command_keeps_options_and_drops_folders():
     args = argparse.Namespace(
-        clips=["/home/me/my clip.mp4", "scene:all"], net="starry_night", style="/x/s.jpg",
-        image=None, card="/y/s.json", flow="raft", frames=9, height=None, device="auto",
-        adapt=True,
+        clips=["/home/me/my clip.mp4", "scene:all", "holdout:all"], net=["starry_night", "/n/a.onnx"],
+        style="/x/s.jpg", image=None, flow="raft", frames=9, height=None, device="auto",
+        statistics=["shot"],
     )  # fmt: skip
     assert command_line(args) == (
-        "fastvid evaluate 'my clip.mp4' scene:all --net starry_night --style s.jpg "
-        "--card s.json --flow raft --frames 9 --adapt"
+        "fastvid evaluate 'my clip.mp4' scene:all holdout:all --net starry_night a.onnx "
+        "--style s.jpg --flow raft --frames 9 --statistics shot --cards"
     )
 
 
@@ -149,6 +150,12 @@ def test_upright_and_wide_clips_share_one_height():
     assert picture.shape == (2 * 360 + strip.GUTTER_PX, 720 + 180 + strip.GUTTER_PX, 3)
     with pytest.raises(ValueError, match="at least one pair"):
         strip.draw_strip([])
+
+
+def test_a_network_paints_its_strip(measured):
+    target = measured / "strip.jpg"
+    assert command(*words_for(measured, measured / "a")[:-4], "--strip", target) == 0
+    assert read_image(target).shape[1] <= strip.WIDTH_PX
 
 
 def test_one_frame_makes_a_strip(tmp_path):

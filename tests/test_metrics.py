@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from fastvid.evaluation.metrics import (
-    STYLE_LAYERS,
-    VGG_FRAMES,
-    ClipMeter,
-    clip_scores,
-    content_distance,
-    style_distance,
-)
-from fastvid.evaluation.pairs import PairMeter, e_stab, e_warp, masked_mse, stability_ratio
+from fastvid.evaluation.judge import STYLE_LAYERS, content_distance, style_distance
+from fastvid.evaluation.links import SourceLinks, masked_mse
+from fastvid.evaluation.metrics import VGG_FRAMES, ClipMeter, Comparison, EvenSample, clip_scores
+from fastvid.evaluation.pairs import e_stab, e_warp, stability_ratio
+from fastvid.perceptual.losses import gram_matrices
 from fastvid.perceptual.vgg import VGGFeatures, VGGWeights, layer_index
 
 SIZE = (40, 56)
@@ -122,8 +118,8 @@ def test_style_distance_equals_numpy():
         ]
     )
     value = style_distance(
-        {n: torch.from_numpy(f) for n, f in features.items()},
-        {n: torch.from_numpy(f) for n, f in style.items()},
+        gram_matrices({n: torch.from_numpy(f) for n, f in features.items()}),
+        gram_matrices({n: torch.from_numpy(f) for n, f in style.items()}),
     )
     assert value == pytest.approx(expected, rel=1e-6)
 
@@ -296,12 +292,78 @@ def test_the_worst_pair_shows_where_the_error_is():
 
 
 def test_memory_is_bounded_by_the_gap():
-    meter = PairMeter((1, 3), motion=still)
-    for frame in panning_clip(9, 0):
-        meter.update(frame, frame)
-    assert len(meter._recent) == 3
-    assert [(p.prev, p.cur) for p in meter.pairs["gap3"]] == [(t - 3, t) for t in range(3, 9)]
-    assert [p.prev for p in meter.pairs["first"]] == [0] * 8
+    links = SourceLinks((1, 3), motion=still)
+    found = [links.update(frame) for frame in panning_clip(9, 0)]
+    assert len(links._recent) == 3
+    gap3 = [(link.prev, link.cur) for each in found for link in each if "gap3" in link.names]
+    assert gap3 == [(t - 3, t) for t in range(3, 9)]
+    assert [link.prev for each in found for link in each if "first" in link.names] == [0] * 8
+
+
+def test_a_distance_that_is_a_gap_and_the_first_frame_is_followed_once():
+    asked = []
+
+    def motion(prev_index, cur_index, prev, frame):
+        asked.append((prev_index, cur_index))
+        return still(prev_index, cur_index, prev, frame)
+
+    scores = measure(panning_clip(3, 0), panning_clip(3, 0), motion, gaps=(1, 2)).scores()
+    assert sorted(asked) == [(0, 1), (0, 2), (1, 2)]
+    assert (scores["pairs_gap2"], scores["pairs_first"]) == (1, 2)
+
+
+# several paintings of one clip
+
+
+def test_paintings_measured_together_score_as_they_do_alone():
+    source, style, vgg = panning_clip(5), texture(seed=7), tiny_vgg()
+    rng = np.random.default_rng(8)
+    painted = {
+        "negative": 255 - source,
+        "noisy": (source + rng.normal(0, 9, source.shape)).clip(0, 255).astype(np.uint8),
+    }
+    together = Comparison(painted, (1, 4), motion=pan(2))
+    for t, frame in enumerate(source):
+        together.update(frame, {name: frames[t] for name, frames in painted.items()})
+    found = together.scores({"noisy": style}, vgg)
+    for name, image in (("negative", None), ("noisy", style)):
+        alone = measure(source, painted[name], pan(2), gaps=(1, 4)).scores(image, vgg)
+        assert found[name] == alone
+    assert "style_distance" in found["noisy"]
+    assert "style_distance" not in found["negative"]  # it has no style image
+
+
+def test_what_depends_on_the_source_alone_is_worked_out_once():
+    source, style, vgg = panning_clip(4), texture(seed=7), tiny_vgg()
+    calls = {"motion": 0, "vgg": 0}
+    motion, forward = pan(2), vgg.forward
+
+    def counted_motion(*words):
+        calls["motion"] += 1
+        return motion(*words)
+
+    def counted_forward(images):
+        calls["vgg"] += 1
+        return forward(images)
+
+    vgg.forward = counted_forward
+    names = [f"net{i}" for i in range(5)]
+    together = Comparison(names, (1,), motion=counted_motion)
+    for frame in source:
+        together.update(frame, {name: 255 - frame for name in names})
+    together.scores(dict.fromkeys(names, style), vgg)
+    assert calls["motion"] == 3 + 2  # three neighbours, two more to the first frame
+    assert calls["vgg"] == 1 + 4 + 4 * 5  # style image, sources, paintings
+
+
+def test_measuring_leaves_the_number_of_threads_as_it_was():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        measure(panning_clip(3), panning_clip(3), pan(2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 # what VGG sees
@@ -329,13 +391,10 @@ def test_the_style_image_is_compared_at_the_height_of_the_output():
 
 
 def test_frames_for_vgg_are_spread_evenly_over_a_clip_of_unknown_length():
-    meter = ClipMeter((1,), motion=still)
+    sample = EvenSample(VGG_FRAMES)
     for t in range(37):
-        frame = np.full((8, 8, 3), t, dtype=np.uint8)
-        meter.update(frame, frame)
-    kept = [int(source[0, 0, 0]) for source, _ in meter._spread.kept]
-    assert kept == [0, 8, 16, 24, 32]
-    assert len(kept) <= VGG_FRAMES
+        sample.add(t)
+    assert sample.kept == [0, 8, 16, 24, 32]
 
 
 # errors

@@ -9,8 +9,8 @@ from typing import Any
 
 import onnx
 
-from fastvid.evaluation.clips import SCENE_PREFIX
-from fastvid.evaluation.pairs import MASK_THRESHOLD
+from fastvid.evaluation.clips import HOLDOUT_PREFIX, SCENE_PREFIX
+from fastvid.evaluation.links import MASK_THRESHOLD
 from fastvid.evaluation.report import HEADLINES
 from fastvid.files import write_atomically
 from fastvid.runtime.report import write_json
@@ -55,31 +55,36 @@ def write_scores(path: Path, scores: Mapping[str, Any]) -> None:
         write_atomically(network, model.SerializeToString())
 
 
-def card_scores(report: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """What a card says of a measured network.
+def card_scores(report: Mapping[str, Any], label: str, command: str) -> dict[str, Any]:
+    """What a card says of a measured network: its first result at full strength.
 
     Args:
-        report: of `fastvid evaluate --net` on one or more clips, with style image and provenance.
+        report: of `fastvid evaluate --net` on one or more clips, with provenance.
+        label: of the network in it.
         command: see `command_line`.
 
     Returns:
-        `mean` (over the clips, of `HEADLINES`), `clips` (the same and `CLIP_FACTS` of each),
-        `probes` and `probes_adapted` with `probe_image`; then what it was measured by.
+        `mean` (over the films, of `HEADLINES`; `mean_scenes` where there are scenes too), `clips`
+        (the same and `CLIP_FACTS` of each), `probes` and `probes_adapted` with `probe_image`; then
+        what it was measured by.
     """
+    net = next(net for net in report["nets"] if net["net"] == label)
+    result = next(r for r in report["results"] if r["net"] == label and r["strength"] == 1)
+    means = {key: _rounded(result[key]) for key in ("mean", "mean_scenes") if key in result}
     return {
-        "mean": _rounded(report["mean"]),
+        **means,
         "clips": [
             _rounded({name: clip.get(name) for name in (*CLIP_FACTS, *HEADLINES)})
-            for clip in report["clips"]
+            for clip in result["clips"]
         ],
-        "probe_image": report["probe_image"],
-        "probes": _rounded(report["probes"]),
-        "probes_adapted": _rounded(report["probes_adapted"]),
-        "adapted": report["clips"][0]["adapted"],
+        "probe_image": net["probe_image"],
+        "probes": _rounded(net["probes"]),
+        "probes_adapted": _rounded(net["probes_adapted"]),
+        "statistics": result["statistics"],
         "mask_threshold": MASK_THRESHOLD,
-        "vgg_weights": report["clips"][0]["vgg_weights"],
-        "style_image": report["style_image"],
-        "engine": report["engine"],
+        "vgg_weights": result["clips"][0]["vgg_weights"],
+        "style_image": net["style_image"],
+        "engine": net["engine"],
         "versions": report["versions"],
         "command": command,
     }
@@ -87,10 +92,10 @@ def card_scores(report: Mapping[str, Any], command: str) -> dict[str, Any]:
 
 def command_line(args: argparse.Namespace) -> str:
     """The call of `fastvid evaluate --net` that gives the same figures, files by name alone."""
-    words = ["fastvid", "evaluate", *map(_name, args.clips), "--net", _name(args.net)]
-    for option, value in (("--style", args.style), ("--image", args.image), ("--card", args.card)):
+    words = ["fastvid", "evaluate", *map(_name, args.clips), "--net", *map(_name, args.net)]
+    for option, value in (("--style", args.style), ("--image", args.image)):
         if value is not None:
-            words += [option, _name(str(value))]
+            words += [option, _name(value)]
     for option, value, default in (
         ("--flow", args.flow, "dis"),
         ("--frames", args.frames, None),
@@ -99,13 +104,11 @@ def command_line(args: argparse.Namespace) -> str:
     ):
         if value != default:
             words += [option, str(value)]
-    if args.adapt:
-        words.append("--adapt")
-    return shlex.join(words)
+    return shlex.join([*words, "--statistics", *args.statistics, "--cards"])
 
 
 def _name(text: str) -> str:
-    return text if text.startswith(SCENE_PREFIX) else Path(text).name
+    return text if text.startswith((SCENE_PREFIX, HOLDOUT_PREFIX)) else Path(text).name
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:

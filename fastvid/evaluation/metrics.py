@@ -27,24 +27,20 @@ from itertools import zip_longest
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from fastvid.evaluation.judge import load_judge, perceptual_scores
+from fastvid.evaluation.links import Motion, SourceLinks, one_thread
 from fastvid.evaluation.pairs import (
     MIN_COVERAGE,
-    Motion,
     PairError,
     PairMeter,
     e_stab,
     e_warp,
     stability_ratio,
 )
-from fastvid.image import resize_image, to_tensor
-from fastvid.perceptual.losses import gram_matrix
-from fastvid.perceptual.vgg import VGGFeatures, load_vgg
+from fastvid.image import to_tensor
+from fastvid.perceptual.vgg import VGGFeatures
 
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
-CONTENT_LAYERS = ("relu3_1", "relu4_2")  # the second where the weights reach that far
 GAPS = (1, 4, 10)
 VGG_FRAMES = 8  # at most so many frames of a clip, evenly spread, go through VGG
 CONSTANT_STD = 2 / 255  # a picture with less contrast than this is blank
@@ -52,27 +48,6 @@ SAME_RMSE = 1 / 255
 
 Score = float | int | str | None
 Item = TypeVar("Item")
-
-
-def style_distance(features: Mapping[str, Tensor], style_features: Mapping[str, Tensor]) -> float:
-    """Relative distance of the Gram matrices: 0 for the texture of the style image itself.
-
-    Args:
-        features: VGG-19 features of one frame by layer, each (1, C, H, W); reads `STYLE_LAYERS`.
-        style_features: the same of the style image, in any size.
-    """
-    distances = []
-    for layer in STYLE_LAYERS:
-        target = gram_matrix(style_features[layer])
-        difference = torch.linalg.norm(gram_matrix(features[layer]) - target)
-        distances.append(float(difference / torch.linalg.norm(target)))
-    return sum(distances) / len(distances)
-
-
-def content_distance(features: Tensor, source_features: Tensor) -> float:
-    """Relative distance of one layer's features, both (1, C, H, W): 0 for the source itself."""
-    difference = torch.linalg.vector_norm(features - source_features)
-    return float(difference / torch.linalg.vector_norm(source_features))
 
 
 class EvenSample(Generic[Item]):
@@ -95,14 +70,147 @@ class EvenSample(Generic[Item]):
         self._count += 1
 
 
-class ClipMeter:
-    """Scores of a clip, taken frame by frame in bounded memory.
+class OutputMeter:
+    """What is gathered of one painting of a clip.
+
+    Attributes:
+        stability: its frame pairs.
+        sample: frames for VGG.
+    """
+
+    def __init__(self, gaps: Sequence[int]) -> None:
+        self.stability = PairMeter(gaps)
+        self.sample: EvenSample[np.ndarray] = EvenSample(VGG_FRAMES)
+        self._variance = 0.0
+        self._difference = 0.0
+
+    def add_contrast(self, variance: float, difference: float) -> None:
+        """Note the spatial variance of a frame and its mean square difference from the source."""
+        self._variance += variance
+        self._difference += difference
+
+    def scores(self, frames: int) -> dict[str, Score]:
+        """All that needs no VGG, flat."""
+        scores: dict[str, Score] = {}
+        for name, pairs in self.stability.pairs.items():
+            scores |= _stability_scores(name, pairs)
+        scores |= _legacy_scores(self.stability.pairs.get("gap1", []))
+        scores["output_std"] = std = (self._variance / frames) ** 0.5
+        scores["output_source_rmse"] = rmse = (self._difference / frames) ** 0.5
+        scores["not_stylized"] = None
+        if std < CONSTANT_STD:
+            scores["not_stylized"] = "the output is blank: a constant picture is perfectly steady"
+        elif rmse < SAME_RMSE:
+            scores["not_stylized"] = "the output is the source"
+        return scores
+
+
+class Comparison:
+    """Scores of several paintings of one clip, taken frame by frame in bounded memory.
+
+    Flow, masks and VGG features of the source are worked out once, however many paintings there
+    are.
 
     Args:
+        names: of the paintings.
         gaps: distances between the frames of a pair, in frames.
         flow_method: "dis" or "raft", run on the source frames.
         motion: exact motion instead of an estimate; the scores then say "exact".
+
+    Attributes:
+        meters: one for each painting.
+        frames: how many have been taken.
     """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        gaps: Sequence[int] = GAPS,
+        flow_method: str = "dis",
+        motion: Motion | None = None,
+    ) -> None:
+        self.meters = {name: OutputMeter(gaps) for name in names}
+        self.frames = 0
+        self._links = SourceLinks(gaps, flow_method, motion)
+        self._sources: EvenSample[np.ndarray] = EvenSample(VGG_FRAMES)
+        self._flow_method = flow_method if motion is None else "exact"
+        self._shape: tuple[int, ...] = ()
+
+    def update(self, source: np.ndarray, painted: Mapping[str, np.ndarray]) -> None:
+        """Take the next frame of the source and of every painting, uint8 (H, W, 3) RGB.
+
+        Raises:
+            ValueError: if types or sizes differ from each other or from the frames before.
+        """
+        self._check("source", source)
+        for name in self.meters:
+            self._check("stylized", painted[name])
+        links = self._links.update(source)
+        source_tensor = to_tensor(source)
+        with one_thread():
+            for name, meter in self.meters.items():
+                output = to_tensor(painted[name])
+                meter.stability.update(links, painted[name], output)
+                meter.sample.add(painted[name])
+                meter.add_contrast(
+                    float(output.var(dim=(2, 3), correction=0).mean()),
+                    float((output - source_tensor).square().mean()),
+                )
+        self._sources.add(source)
+        self.frames += 1
+
+    def scores(
+        self, styles: Mapping[str, np.ndarray] | None = None, vgg: VGGFeatures | None = None
+    ) -> dict[str, dict[str, Score]]:
+        """All figures so far, flat, by painting; a figure that the clip is too short for is None.
+
+        Args:
+            styles: style images, uint8 (H, W, 3), of the paintings that have one; see
+                `perceptual_scores`.
+            vgg: VGG-19 with `STYLE_LAYERS`; loaded if a style image comes without one. With
+                neither there is no `style_distance` and no `content_distance`.
+
+        Raises:
+            ValueError: if there was no frame.
+            FileNotFoundError: if VGG weights are needed and missing.
+        """
+        if not self.frames:
+            raise ValueError("expected at least one frame in each clip, found none")
+        if styles and vgg is None:
+            judge = load_judge(required=True)
+            vgg = judge.vgg if judge else None
+        height, width = self._shape[:2]
+        known: dict[str, Score] = {
+            "frames": self.frames,
+            "height_px": height,
+            "width_px": width,
+            "flow_method": self._flow_method,
+        }
+        seen: Mapping[str, Mapping[str, Score]] = {}
+        if vgg is not None:
+            samples = {name: meter.sample.kept for name, meter in self.meters.items()}
+            seen = perceptual_scores(vgg, self._sources.kept, samples, styles or {})
+        return {
+            name: {**known, **meter.scores(self.frames), **seen.get(name, {})}
+            for name, meter in self.meters.items()
+        }
+
+    def _check(self, name: str, frame: np.ndarray) -> None:
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(
+                f"{name} frame {self.frames}: expected uint8 (H, W, 3), "
+                f"found {frame.dtype} {frame.shape}"
+            )
+        self._shape = self._shape or frame.shape
+        if frame.shape != self._shape:
+            raise ValueError(
+                f"{name} frame {self.frames} is {frame.shape[1]}x{frame.shape[0]}, expected "
+                f"{self._shape[1]}x{self._shape[0]}; stylise at the source's size or scale both"
+            )
+
+
+class ClipMeter:
+    """Scores of one painting of a clip; the arguments are those of `Comparison`."""
 
     def __init__(
         self,
@@ -110,84 +218,27 @@ class ClipMeter:
         flow_method: str = "dis",
         motion: Motion | None = None,
     ) -> None:
-        self.stability = PairMeter(gaps, flow_method, motion)
-        self.frames = 0
-        self._flow_method = flow_method if motion is None else "exact"
-        self._shape: tuple[int, ...] = ()
-        self._variance = 0.0
-        self._difference = 0.0
-        self._spread: EvenSample[tuple[np.ndarray, np.ndarray]] = EvenSample(VGG_FRAMES)
+        self._comparison = Comparison(("",), gaps, flow_method, motion)
+
+    @property
+    def frames(self) -> int:
+        """How many have been taken."""
+        return self._comparison.frames
+
+    @property
+    def stability(self) -> PairMeter:
+        """The frame pairs."""
+        return self._comparison.meters[""].stability
 
     def update(self, source: np.ndarray, stylized: np.ndarray) -> None:
-        """Take the next frame of both clips, uint8 (H, W, 3) RGB of one size.
-
-        Raises:
-            ValueError: if types or sizes differ from each other or from the frames before.
-        """
-        self._check(source, stylized)
-        self.stability.update(source, stylized)
-        output = stylized.astype(np.float64) / 255
-        self._variance += float(output.var(axis=(0, 1)).mean())
-        self._difference += float(np.square(output - source / 255.0).mean())
-        self._spread.add((source, stylized))
-        self.frames += 1
+        """Take the next frame of both clips; see `Comparison.update`."""
+        self._comparison.update(source, {"": stylized})
 
     def scores(
         self, style_image: np.ndarray | None = None, vgg: VGGFeatures | None = None
     ) -> dict[str, Score]:
-        """All figures so far, flat; a figure that the clip is too short for is None.
-
-        Args:
-            style_image: uint8 (H, W, 3); shown to VGG at the height of the output.
-            vgg: VGG-19 with `STYLE_LAYERS`; loaded if a style image comes without one. With
-                neither there is no `style_distance` and no `content_distance`.
-
-        Raises:
-            ValueError: if there was no frame.
-        """
-        if not self.frames:
-            raise ValueError("expected at least one frame in each clip, found none")
-        height, width = self._shape[:2]
-        scores: dict[str, Score] = {
-            "frames": self.frames,
-            "height_px": height,
-            "width_px": width,
-            "flow_method": self._flow_method,
-        }
-        for name, pairs in self.stability.pairs.items():
-            scores |= _stability_scores(name, pairs)
-        scores |= _legacy_scores(self.stability.pairs.get("gap1", []))
-        if style_image is not None and vgg is None:
-            vgg = load_vgg(list(STYLE_LAYERS), arch="vgg19")
-        if vgg is not None:
-            scores |= _perceptual_scores(self._spread.kept, style_image, vgg)
-        scores["output_std"] = (self._variance / self.frames) ** 0.5
-        scores["output_source_rmse"] = (self._difference / self.frames) ** 0.5
-        scores["not_stylized"] = self._not_stylized()
-        return scores
-
-    def _not_stylized(self) -> str | None:
-        """Why the steadiness of this clip is worth nothing, if so."""
-        if (self._variance / self.frames) ** 0.5 < CONSTANT_STD:
-            return "the output is blank: a constant picture is perfectly steady"
-        if (self._difference / self.frames) ** 0.5 < SAME_RMSE:
-            return "the output is the source"
-        return None
-
-    def _check(self, source: np.ndarray, stylized: np.ndarray) -> None:
-        expected = self._shape or source.shape
-        for name, frame in (("source", source), ("stylized", stylized)):
-            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-                raise ValueError(
-                    f"{name} frame {self.frames}: expected uint8 (H, W, 3), "
-                    f"found {frame.dtype} {frame.shape}"
-                )
-            if frame.shape != expected:
-                raise ValueError(
-                    f"{name} frame {self.frames} is {frame.shape[1]}x{frame.shape[0]}, expected "
-                    f"{expected[1]}x{expected[0]}; stylise at the source's size or scale both"
-                )
-        self._shape = expected
+        """All figures so far, flat; see `Comparison.scores`."""
+        return self._comparison.scores({} if style_image is None else {"": style_image}, vgg)[""]
 
 
 def clip_scores(
@@ -204,7 +255,7 @@ def clip_scores(
         source_frames: uint8 (H, W, 3) each, RGB; an array (N, H, W, 3) or any iterable, read once.
         stylized_frames: as many of the same size.
         style_image: uint8 (H, W, 3), for `style_distance`.
-        vgg: VGG-19 with `STYLE_LAYERS`; see `ClipMeter.scores`.
+        vgg: see `Comparison.scores`.
         gaps: distances between the frames of a pair, in frames.
         flow_method: "dis" or "raft", run on the source frames.
 
@@ -251,32 +302,3 @@ def _legacy_scores(pairs: Sequence[PairError]) -> dict[str, Score]:
         "e_stab_reconet": e_stab(mse, coverage, "reconet"),
         "e_stab_huang": e_stab(mse, coverage, "huang"),
     }
-
-
-@torch.no_grad()
-def _perceptual_scores(
-    frames: Sequence[tuple[np.ndarray, np.ndarray]],
-    style_image: np.ndarray | None,
-    vgg: VGGFeatures,
-) -> dict[str, Score]:
-    """Means over the sampled frames of what VGG sees."""
-    device = next(iter([*vgg.parameters(), *vgg.buffers()])).device
-    sums: dict[str, float] = {}
-    style_features: dict[str, Tensor] | None = None
-    if style_image is not None:
-        resized = resize_image(style_image, height_px=frames[0][1].shape[0])
-        style_features = vgg(to_tensor(resized).to(device))
-    for source, stylized in frames:
-        source_features = vgg(to_tensor(source).to(device))
-        features = vgg(to_tensor(stylized).to(device))
-        terms: dict[str, float] = {}
-        if style_features is not None:
-            terms["style_distance"] = style_distance(features, style_features)
-            terms["style_distance_source"] = style_distance(source_features, style_features)
-        for layer, suffix in zip(CONTENT_LAYERS, ("", "_relu4_2"), strict=True):
-            if layer in features:
-                value = content_distance(features[layer], source_features[layer])
-                terms[f"content_distance{suffix}"] = value
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value
-    return {"vgg_frames": len(frames)} | {name: v / len(frames) for name, v in sums.items()}

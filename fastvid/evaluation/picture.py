@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont  # comes with torchvision; used for text and lines
 
-from fastvid.evaluation.metrics import ClipMeter, EvenSample
-from fastvid.evaluation.pairs import WorstPair
+from fastvid.evaluation.metrics import EvenSample
+from fastvid.evaluation.pairs import PairMeter, WorstPair
 from fastvid.image import resize_image
 
 Color = tuple[int, int, int]
@@ -45,11 +45,11 @@ class RowSlice:
         return np.stack(source), np.stack(stylized)
 
 
-def draw_clip(meter: ClipMeter, rows: RowSlice, title: str, subtitle: str) -> np.ndarray:
+def draw_clip(meter: PairMeter, rows: RowSlice, title: str, subtitle: str) -> np.ndarray:
     """The picture of a measured clip, uint8 (H, 1280, 3).
 
     Args:
-        meter: after the last frame, of at least two frames.
+        meter: after the last frame, of at least two.
         rows: fed with the same frames.
         title: first line.
         subtitle: second line, smaller.
@@ -57,7 +57,7 @@ def draw_clip(meter: ClipMeter, rows: RowSlice, title: str, subtitle: str) -> np
     Raises:
         ValueError: if there is no pair of consecutive frames to show.
     """
-    pairs = meter.stability.pairs.get("gap1", [])
+    pairs = meter.pairs.get("gap1", [])
     if not pairs:
         raise ValueError("the picture needs pairs at gap 1: two frames at least")
     inner = WIDTH_PX - 2 * MARGIN_PX
@@ -67,7 +67,7 @@ def draw_clip(meter: ClipMeter, rows: RowSlice, title: str, subtitle: str) -> np
         "output": (OUTPUT, [math.sqrt(pair.output_mse) for pair in pairs]),
         "source": (SOURCE, [math.sqrt(pair.source_mse) for pair in pairs]),
     }, inner))  # fmt: skip
-    worst = meter.stability.worst
+    worst = meter.worst
     if worst is not None:
         error = worst.error
         heading = (

@@ -1,17 +1,21 @@
 """Measured figures for people and for machines: tables, and what they were measured with."""
 
+import datetime
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastvid.evaluation.table import Table, format_table, number
 from fastvid.runtime.report import versions
 
 # What is compared between networks, and averaged over clips.
+SPANS = ("gap1", "gap4", "gap10", "first")
 HEADLINES = (
-    *(f"stability_ratio_{span}" for span in ("gap1", "gap4", "gap10", "first")),
+    *(f"stability_ratio_{span}" for span in SPANS),
     "e_warp_gap1",
     "style_distance",
     "style_distance_source",
@@ -45,29 +49,25 @@ def machine() -> dict[str, str | int | float | None]:
     }
 
 
-def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Aligned columns, the first one to the left, the rest to the right."""
-    cells = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = []
-    for row in cells:
-        first, *rest = (cell.ljust(w) if i == 0 else cell.rjust(w)
-                        for i, (cell, w) in enumerate(zip(row, widths, strict=True)))  # fmt: skip
-        lines.append("  ".join([first, *rest]).rstrip())
-    return "\n".join(lines)
+def machine_line() -> str:
+    """The machine in one line, for the head of a page of tables."""
+    found = machine()
+    return f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, {found['system']}"
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The same as a Markdown table, numbers to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+class Run:
+    """When a report was made and what that took: all in it that a second run has different."""
 
+    def __init__(self) -> None:
+        self._began = datetime.datetime.now(datetime.UTC)
+        self._clock = time.monotonic()
 
-def number(value: Any, digits: int = 3) -> str:
-    """A score for a table; a dash where there is none."""
-    if value is None:
-        return "-"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+    def as_dict(self) -> dict[str, Any]:
+        """`began_utc` and `wall_s` so far."""
+        return {
+            "began_utc": self._began.isoformat(timespec="seconds"),
+            "wall_s": round(time.monotonic() - self._clock, 1),
+        }
 
 
 def clip_table(scores: Mapping[str, Any]) -> str:
@@ -114,11 +114,26 @@ def mean_scores(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: sum(clip[name] for clip in clips) / len(clips) for name in names}
 
 
-def probe_table(columns: Mapping[str, Mapping[str, float]]) -> str:
-    """Probe scores, one column for each way of running the network."""
+def headline_table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Headline figures, one row each: of a clip, or means."""
+    header = ["", "style_distance (source)", "content_distance", "e_warp"]
+    header += [f"stability_ratio {label}" for label in ("gap 1", "gap 4", "gap 10", "first frame")]
+    body = []
+    for name, scores in rows.items():
+        style = number(scores.get("style_distance"))
+        if scores.get("style_distance_source") is not None:
+            style += f" ({number(scores['style_distance_source'])})"
+        ratios = [number(scores.get(f"stability_ratio_{span}"), 2) for span in SPANS]
+        error = number(scores.get("e_warp_gap1"), 4)
+        body.append([name, style, number(scores.get("content_distance")), error, *ratios])
+    return Table(title, header, body)
+
+
+def probe_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> Table:
+    """Probe scores, one column for each network and way of running it."""
     names = list(next(iter(columns.values())))
     rows = [[name, *[number(column[name]) for column in columns.values()]] for name in names]
-    return format_table(["", *columns], rows)
+    return Table(title, ["probe", *columns], rows)
 
 
 def _cpu_name() -> str:
