@@ -8,11 +8,18 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tiny import data_root
 
-from fastvid.evaluation import benchmark
-from fastvid.evaluation.memory import peak_memory_of
-from fastvid.evaluation.throughput import STAGES, measure_program, write_demo_clip
-from fastvid.evaluation.timing import speed_ups, spread, take_turns, timing_figures
+from fastvid.evaluation import apart, benchmark, sections, speed
+from fastvid.evaluation.apart import measure_cores, paint_apart
+from fastvid.evaluation.throughput import (
+    STAGES,
+    length_table,
+    measure_lengths,
+    measure_program,
+    write_demo_clip,
+)
+from fastvid.evaluation.timing import span, speed_ups, spread, take_turns, timing_figures
 from fastvid.runtime.stylizer import load
 from fastvid.video import VideoReader
 
@@ -65,7 +72,9 @@ def test_speed_ups_are_ratios_within_a_round():
 def test_spread_is_a_median_and_a_band():
     found = spread(range(11))
     assert (found.p10, found.median, found.p90) == (1.0, 5.0, 9.0)
-    assert str(found) == "5.00 (1.00-9.00)"
+    row = found.as_dict("ratio")
+    assert row == {"ratio": 5.0, "ratio_p10": 1.0, "ratio_p90": 9.0}
+    assert span(row, "ratio") == "5.00 (1.00-9.00)"
 
 
 def test_spread_of_nothing_is_refused():
@@ -80,25 +89,65 @@ def test_timing_figures_are_milliseconds_with_the_unit_in_the_name():
     }
 
 
-# memory
+# a process of its own
 
 
 def test_peak_memory_grows_with_the_picture(tmp_path):
     net = tiny_net(tmp_path / "negative.onnx")
-    small = peak_memory_of(net, (64, 64), "cpu")
-    large = peak_memory_of(net, (2048, 2048), "cpu")
-    assert large - small > 20  # at least frame and painting, 12 MiB each
+    small, large = (paint_apart(net, (side, side), "cpu") for side in (64, 2048))
+    assert large["peak_memory_mib"] - small["peak_memory_mib"] > 20  # frame and painting: 12 each
+    assert len(small["net_ms"]) == apart.FRAMES
 
 
-def test_a_net_that_does_not_run_has_no_peak(tmp_path):
+def test_a_net_that_does_not_run_has_no_figures(tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"nothing")
-    assert peak_memory_of(broken, (64, 64), "cpu") is None
+    assert paint_apart(broken, (64, 64), "cpu") is None
 
 
-def test_measuring_memory_never_loads_torch():
-    code = "import sys, fastvid.evaluation.memory; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_a_process_that_does_not_end_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "TIMEOUT_S", 0.05)  # less than Python takes to start
+    assert paint_apart(tiny_net(tmp_path / "negative.onnx"), (64, 64), "cpu") is None
+
+
+def test_measuring_apart_never_loads_torch():
+    code = "import sys, fastvid.evaluation.apart; sys.exit('torch' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=False, timeout=120).returncode == 0
+
+
+def test_cores_are_compared_with_one_of_them(tmp_path, monkeypatch):
+    asked = []
+
+    def paint(model, size, device, cores):
+        asked.append(cores)
+        return {"peak_memory_mib": 1.0, "net_ms": [12.0 / cores] * 3}
+
+    monkeypatch.setattr(apart, "paint_apart", paint)
+    monkeypatch.setattr(apart.os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
+    monkeypatch.setattr(apart, "THREADS", tmp_path)
+    rows = measure_cores({"net": tmp_path / "net.onnx"}, (16, 32), rounds=2)
+    assert asked == [1, 2, 3] * 2
+    assert [(row["cores"], row["net_ms_p50"]) for row in rows] == [(1, 12.0), (2, 6.0), (3, 4.0)]
+    assert [row["speed_up"] for row in rows] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.skipif(not apart.THREADS.is_dir(), reason="only Linux lets a process choose cores")
+def test_a_process_keeps_to_its_cores():
+    code = (
+        "import os, threading, fastvid.evaluation.apart as apart\n"
+        "done = threading.Event()\n"
+        "thread = threading.Thread(target=done.wait, args=(60,)); thread.start()\n"
+        "apart._confine(1)\n"
+        "print([len(os.sched_getaffinity(int(t.name))) for t in apart.THREADS.iterdir()])\n"
+        "done.set(); thread.join(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    counts = json.loads(done.stdout)
+    assert len(counts) >= 2
+    assert set(counts) == {1}
 
 
 # throughput
@@ -123,16 +172,34 @@ def test_the_program_is_compared_with_its_slowest_stage(tmp_path):
     assert "CPU" in found["engine"]
 
 
+def test_films_of_several_lengths_are_painted_whole(tmp_path):
+    write_demo_clip(tmp_path / "demo.mp4", 6, HEIGHT_PX)
+    stylizer = load(tiny_net(tmp_path / "negative.onnx"), "cpu")
+    rows = measure_lengths(tmp_path / "demo.mp4", stylizer, [1, 4, 99], rounds=1)
+    assert [row["frames"] for row in rows] == [1, 4, 6]  # no longer than the film is
+    for row in rows:
+        assert row["s_per_frame"] == pytest.approx(row["program_s"] / row["frames"], rel=0.02)
+
+
+def test_a_further_frame_costs_what_the_longer_film_took_more():
+    times = {1: 1.0, 11: 3.0}
+    rows = [
+        {"frames": n, **spread([s]).as_dict("program_s"), "s_per_frame": s / n}
+        for n, s in times.items()
+    ]
+    assert [row[-1] for row in length_table("net", rows).rows] == ["-", "0.2000"]
+
+
 # the nets
 
 
 def test_nets_are_compared_with_the_yardstick_on_the_same_frames(tmp_path):
     net = tiny_net(tmp_path / "negative.onnx")
     images = np.zeros((4, 32, 48, 3), dtype=np.uint8)
-    rows = benchmark.measure_nets(
-        {"fast": net, benchmark.YARDSTICK: net}, images, rounds=3, batch=2, device="cpu"
+    rows = speed.measure_nets(
+        {"fast": net, speed.YARDSTICK: net}, images, rounds=3, batch=2, device="cpu"
     )
-    assert [row["net"] for row in rows] == [benchmark.YARDSTICK, "fast"]
+    assert [row["net"] for row in rows] == [speed.YARDSTICK, "fast"]
     first = rows[0]
     assert (first["width_px"], first["height_px"], first["batch"]) == (48, 32, 2)
     assert first["speed_up"] == first["speed_up_p10"] == first["speed_up_p90"] == 1.0
@@ -143,46 +210,76 @@ def test_nets_are_compared_with_the_yardstick_on_the_same_frames(tmp_path):
 
 
 def test_files_keep_their_name_and_may_be_the_yardstick(tmp_path):
-    mine, yardstick = tiny_net(tmp_path / "mine.onnx"), tiny_net(tmp_path / "johnson.onnx")
-    models = benchmark.collect_models([str(mine), str(yardstick)], tmp_path / "nothing")
-    assert models == {"mine": mine, benchmark.YARDSTICK: yardstick}
+    mine, yardstick = tiny_net(tmp_path / "mine.onnx"), tiny_net(tmp_path / "x.johnson.onnx")
+    models = speed.collect_models([str(mine), str(yardstick)], tmp_path / "nothing")
+    assert list(models) == [speed.YARDSTICK, "mine"]
+    assert models["mine"].path == mine
+    assert models[speed.YARDSTICK].path == yardstick
+
+
+def test_a_trained_net_knows_its_painting(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTVID_DATA", str(data_root(tmp_path / "data")))
+    net = tiny_net(tmp_path / "tiny.small.onnx")
+    yardstick = tiny_net(tmp_path / "johnson.onnx")
+    models = speed.collect_models([str(net), str(yardstick)], tmp_path)
+    assert models["tiny.small"].painting == tmp_path / "data" / "styles" / "tiny.png"
+    assert models[speed.YARDSTICK].painting is None
+    (tmp_path / "johnson.json").write_text('{"name": "tiny"}')
+    models = speed.collect_models([str(yardstick)], tmp_path)
+    assert models[speed.YARDSTICK].painting.name == "tiny.png"
 
 
 @pytest.mark.slow
 def test_architectures_run_with_random_weights_and_the_yardstick_is_added(tmp_path):
-    models = benchmark.collect_models(["nano"], tmp_path)
-    assert list(models) == ["nano", benchmark.YARDSTICK]
-    for path in models.values():
-        assert load(path, "cpu").metadata["title"] == "random weights"
+    models = speed.collect_models(["nano"], tmp_path)
+    assert list(models) == [speed.YARDSTICK, "nano"]
+    for model in models.values():
+        assert load(model.path, "cpu").metadata["title"] == "random weights"
+        assert model.painting is None
 
 
 def test_an_unknown_net_names_the_choices(tmp_path):
     with pytest.raises(ValueError, match="choices"):
-        benchmark.collect_models(["bsae"], tmp_path)
+        speed.collect_models(["bsae"], tmp_path)
 
 
 # the command
 
 
-def test_one_command_gives_tables_json_and_markdown(tmp_path, capsys):
-    net, yardstick = tiny_net(tmp_path / "negative.onnx"), tiny_net(tmp_path / "johnson.onnx")
+def test_one_command_gives_tables_json_markdown_and_plots(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FASTVID_DATA", str(data_root(tmp_path / "data")))
+    net, yardstick = tiny_net(tmp_path / "tiny.onnx"), tiny_net(tmp_path / "johnson.onnx")
     write_demo_clip(tmp_path / "demo.mp4", 6, HEIGHT_PX)
     code = command(
         *(tmp_path / "demo.mp4", "--nets", net, yardstick, "--device", "cpu"),
-        *("--sizes", "32x16", "--batches", 1, 2, "--rounds", 2, "--frames", 4),
-        *("--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md"),
+        *("--sizes", "48x32", "96x64", "--batches", 1, 2, "--rounds", 2, "--frames", 1, 4),
+        *("--iterations", 2, "--limit", 3, "--optimizer-frames", 2, "--optimizer-pixels", 2000),
+        *("--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md", "--plots", tmp_path),
     )
     assert code == 0
     shown = capsys.readouterr().out
-    assert "32x16, batch 1, ONNX Runtime" in shown
-    assert "Whole program, negative, 114x64, 4 frames" in shown
+    assert "48x32, batch 1, ONNX Runtime" in shown
+    assert "Whole program, tiny, 114x64, 4 frames" in shown
     report = json.loads((tmp_path / "b.json").read_text())
-    assert len(report["nets"]) == 4  # two nets at two batches
+    assert len(report["nets"]) == 8  # two nets at two sizes and two batches
     assert report["program"]["frames"] == 4
+    assert [row["frames"] for row in report["lengths"]] == [1, 4]
+    assert report["random_weights"] == ["johnson"]
+    assert report["optimizer"]["style_image"] == "tiny.png"
+    rows = {row["net"]: row for row in report["optimizer"]["rows"]}
+    assert list(rows) == ["optimiser", "johnson", "tiny"]
+    assert "style_distance" in rows["optimiser"]
+    assert "style_distance" in rows["tiny"]
+    assert "style_distance" not in rows["johnson"]  # not trained on this painting
+    assert rows["tiny"]["limit_iterations"] == 3
+    sizes = [(row["width_px"], row["height_px"]) for row in report["optimizer"]["costs"]]
+    assert sizes == [(48, 32)]  # the other one has too many pixels
     assert report["machine"]["cores"] >= 1
     assert "onnxruntime" in " ".join(report["versions"])
     assert str(tmp_path) not in json.dumps(report)
     assert "| net | ms p50 |" in (tmp_path / "b.md").read_text()
+    for name in sections.PLOTS:
+        assert (tmp_path / name).read_text().startswith("<svg")
 
 
 @pytest.mark.parametrize("option", ["--json", "--markdown"])
@@ -194,7 +291,16 @@ def test_an_existing_report_is_refused_before_anything_is_timed(tmp_path, option
     assert target.read_text() == "precious"
 
 
-@pytest.mark.parametrize("words", [("--sizes", "640"), ("--sizes", "8x8"), ("--rounds", "0")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--sizes", "640"),
+        ("--sizes", "8x8"),
+        ("--rounds", "0"),
+        ("--frames", "-1"),
+        ("--optimizer-frames", "1"),
+    ],
+)
 def test_wrong_usage_exits_with_two(words):
     with pytest.raises(SystemExit, match="2"):
         command(*words)

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastvid.evaluation.timing import spread, take_turns
+from fastvid.evaluation.table import Table, number
+from fastvid.evaluation.timing import span, spread, take_turns
 from fastvid.runtime.demo import FRAME_RATE, DemoClip
 from fastvid.runtime.pipeline import stylize
 from fastvid.runtime.report import Report
@@ -96,6 +97,44 @@ def measure_program(
     return _figures(seconds, reports, count)
 
 
+def measure_lengths(
+    video: Path, stylizer: Stylizer, lengths: Sequence[int], rounds: int
+) -> list[dict[str, Any]]:
+    """What the whole program takes for films of several lengths, in turns, without sound.
+
+    Args:
+        video: the film; it is cut to each length, and has to have the largest.
+        stylizer: the loaded network.
+        lengths: numbers of frames.
+        rounds: runs of each that count.
+
+    Returns:
+        One row a length: `frames`, `program_s` with `_p10` and `_p90`, `s_per_frame`.
+
+    Raises:
+        MediaError: if the film cannot be read.
+    """
+    with VideoReader(video) as reader:
+        times = [frame.time_s for frame in islice(reader, max(lengths))]
+        half_s = 0.5 / float(reader.info.frame_rate)
+    counts = sorted({min(length, len(times)) for length in lengths})
+    with tempfile.TemporaryDirectory(prefix="fastvid-benchmark-") as folder:
+        target = Path(folder) / "painted.mp4"
+
+        def paint(count: int) -> None:
+            end_s = times[count - 1] - times[0] + half_s
+            stylize(video, target, stylizer=stylizer, audio="none", overwrite=True, end_s=end_s)
+
+        calls = {str(count): lambda _turn, n=count: paint(n) for count in counts}
+        seconds = take_turns(calls, rounds, warm_up=1)
+    rows = []
+    for count in counts:
+        found = spread(seconds[str(count)])
+        per_frame = round(found.median / count, 5)
+        rows.append({"frames": count, **found.as_dict("program_s"), "s_per_frame": per_frame})
+    return rows
+
+
 def _figures(
     seconds: dict[str, list[float]], reports: list[Report], num_frames: int
 ) -> dict[str, Any]:
@@ -115,11 +154,43 @@ def _figures(
         "program_fps": round(fps["program"], 2),
         **{f"{stage}_alone_fps": round(fps[stage], 2) for stage in STAGES},
         "slowest_stage": slowest,
-        "share_of_slowest": round(shares.median, 4),
-        "share_of_slowest_p10": round(shares.p10, 4),
-        "share_of_slowest_p90": round(shares.p90, 4),
+        **shares.as_dict("share_of_slowest"),
         **inside,
         "first_frame_ms": round(last["first_frame_s"] * 1e3, 1),
         "peak_memory_mib": last["peak_memory_mib"],
         "engine": last["engine"],
     }
+
+
+def program_table(program: Mapping[str, Any]) -> Table:
+    """What `measure_program` found, with the name of the `net`."""
+    title = (
+        f"Whole program, {program['net']}, {program['width_px']}x{program['height_px']}, "
+        f"{program['frames']} frames: {program['program_fps']:.1f} frames/s, "
+        f"{span(program, 'share_of_slowest')} of {program['slowest_stage']} alone; first frame "
+        f"after {program['first_frame_ms']:.0f} ms, peak memory "
+        f"{number(program['peak_memory_mib'], 0)} MiB"
+    )
+    body = [
+        [
+            stage,
+            number(program[f"{stage}_ms_p50"], 1),
+            number(program[f"{stage}_ms_p95"], 1),
+            number(program[f"{stage}_alone_fps"], 1),
+        ]
+        for stage in STAGES
+    ]
+    return Table(title, ["stage", "ms p50", "p95", "alone, frames/s"], body)
+
+
+def length_table(net: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What `measure_lengths` found: seconds, and those of each frame more than in the row above."""
+    body = []
+    for before, row in zip([None, *rows], rows, strict=False):
+        more = None
+        if before is not None:
+            more = (row["program_s"] - before["program_s"]) / (row["frames"] - before["frames"])
+        cells = [number(row["s_per_frame"], 4), number(more, 4)]
+        body.append([str(row["frames"]), span(row, "program_s"), *cells])
+    header = ["frames", "s", "s a frame", "s a further frame"]
+    return Table(f"Whole program by length, {net}", header, body)

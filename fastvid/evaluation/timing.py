@@ -17,8 +17,10 @@ class Spread:
     p10: float
     p90: float
 
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.p10:.2f}-{self.p90:.2f})"
+    def as_dict(self, name: str) -> dict[str, float]:
+        """`<name>`, `<name>_p10` and `<name>_p90`, each to five digits."""
+        figures = {name: self.median, f"{name}_p10": self.p10, f"{name}_p90": self.p90}
+        return {key: float(f"{value:.5g}") for key, value in figures.items()}
 
 
 def spread(values: Iterable[float]) -> Spread:
@@ -69,6 +71,12 @@ def speed_ups(seconds: Mapping[str, Sequence[float]], yardstick: str) -> dict[st
         name: spread(slow / own for slow, own in zip(base, values, strict=True))
         for name, values in seconds.items()
     }
+
+
+def span(row: Mapping[str, float], name: str, digits: int = 2) -> str:
+    """What `Spread.as_dict` put into a row, for a table: median and band."""
+    median, p10, p90 = (row[f"{name}{end}"] for end in ("", "_p10", "_p90"))
+    return f"{median:.{digits}f} ({p10:.{digits}f}-{p90:.{digits}f})"
 
 
 def timing_figures(seconds: Sequence[float], prefix: str) -> dict[str, float]:
