@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,6 +130,9 @@ def paint_image(
         num_iterations: at most so many; 0 only evaluates.
         anchors: earlier results, for the temporal loss.
         on_iteration: see `lbfgs`.
+
+    Raises:
+        RuntimeError: the optimisation ran away to a loss that is not finite.
     """
     began = time.monotonic()
     objective = Objective(
@@ -159,6 +163,11 @@ def paint_image(
                     objective, start, rule, recipe.history_size, on_iteration, RETRY_STEP
                 )
     after = objective.losses(descent.pixels)
+    if not math.isfinite(after.total):
+        raise RuntimeError(
+            f"the picture is lost after {descent.num_iterations} iterations: its loss grew from "
+            f"{descent.history[0].total:.3g} beyond all numbers; use optimizer=adam or lower weights"
+        )
     history = descent.history or [after]
     return Painted(
         recipe.mode.decode(descent.pixels),
