@@ -25,7 +25,7 @@ def options(tmp_path: Path) -> list[str]:
     save_file(dict(tiny_weights(stages=4).tensors), weights)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     write_image(painting, pixels)
-    return ["--weights", str(weights), "--style", str(painting), "--iterations", "2"]
+    return ["--weights", str(weights), "--style", str(painting), "--iterations", "6"]
 
 
 def figures_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_border_compares_strips_with_a_picture_without_border(
         str(picture),
     ]
     figures = figures_of([*words, *options], capsys)
-    assert figures["iterations_per_pass"] == 1
+    assert figures["iterations_per_pass"] == 3
     for name in ("single", "multi", "no_border"):
         assert figures[name]["contrast_of_strips"] > 0
         assert figures[name]["contrast_of_the_rest"] > 0
@@ -158,6 +158,6 @@ def test_speed_compares_loops_with_as_many_evaluations(
     options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = figures_of(["speed", "--height", "32", "--rounds", "1", *options], capsys)
-    assert figures["evaluations"] == 2
+    assert figures["evaluations"] == 6
     ours, plain = (figures["seconds_per_iteration"][name] for name in ("ours", "plain"))
     assert figures["ratio"]["median"] == pytest.approx(ours / plain, rel=0.1)
