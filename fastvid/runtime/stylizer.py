@@ -1,27 +1,43 @@
-"""One interface to a trained network, whatever runs it; today ONNX Runtime on the CPU or CUDA."""
+"""One interface to a trained network, whatever runs it."""
 
-import contextlib
-import ctypes
-import io
 import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
 
+from fastvid.runtime.engines import onnx_cpu
+from fastvid.runtime.engines.choice import (
+    DEVICES,
+    ENGINES,
+    Device,
+    EngineName,
+    Maker,
+    choose,
+)
+from fastvid.runtime.engines.protocol import Engine, first_line
 from fastvid.runtime.gallery import DEFAULT_STYLE, find_model
+from fastvid.runtime.graph.rewriting import rewrite
+from fastvid.runtime.graph.statistics import Moments, add_statistics, fold_statistics
+
+__all__ = [
+    "DEVICES",
+    "ENGINES",
+    "MIN_SIDE_PX",
+    "Device",
+    "EngineName",
+    "OnnxStylizer",
+    "Stylizer",
+    "check_frames",
+    "load",
+]
 
 log = logging.getLogger(__name__)
 
-Device = Literal["auto", "cpu", "cuda"]
-DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
 MIN_SIDE_PX = 16  # the smallest height and width that the exported networks promise to take
-
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
+_TRIAL_SIZE = (180, 320)
 
 
 class Stylizer(Protocol):
@@ -40,7 +56,10 @@ class Stylizer(Protocol):
 
 
 class OnnxStylizer:
-    """A network of the fastvid contract in ONNX Runtime.
+    """A network of the fastvid contract.
+
+    For every size of frames that comes along, the file is rewritten into a faster graph of that
+    size (`fastvid.runtime.graph`), which the engine then runs; the last size is kept.
 
     Attributes:
         name: of the style, `starry_night`.
@@ -49,26 +68,32 @@ class OnnxStylizer:
         metadata: title, artist, net, licence and the rest of what the file says about itself.
     """
 
-    def __init__(self, model: bytes, name: str, device: Device = "auto") -> None:
-        """Build the session and paint one small frame with it.
+    def __init__(
+        self, model: bytes, name: str, device: Device = "auto", engine: EngineName = "auto"
+    ) -> None:
+        """Check the file, choose the engine and paint one small frame with it.
 
         Args:
             model: the ONNX file's bytes.
             name: of the style.
             device: `auto` falls back to the CPU and says why; `cuda` fails instead.
+            engine: `auto` is the fastest that works, or one of `ENGINES`.
 
         Raises:
-            ValueError: if the bytes are no network of the contract.
-            RuntimeError: if `cuda` is asked for and the network would not run there.
+            ValueError: if the bytes are no network of the contract, or the names contradict.
+            RuntimeError: if the device or engine that is asked for would not run the network.
         """
-        if device not in DEVICES:
-            raise ValueError(f"device is {device!r}; choices: {', '.join(DEVICES)}")
-        self._model = model
         self.name = name
-        self._session, where = _open_session(model, name, device)
-        self.device: str = where
-        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.engine = f"ONNX Runtime {ort.__version__} {self.device.upper()}"
+        self.metadata: Mapping[str, str] = _check_contract(model, name)
+        self._model = self._held = model
+        self._measuring: tuple[tuple[int, int], ort.InferenceSession] | None = None
+        self._painting: tuple[tuple[int, int], Engine] | None = None
+        self._statistics = add_statistics(model)
+        probe = np.random.default_rng(0).integers(0, 256, (1, *_TRIAL_SIZE, 3), dtype=np.uint8)
+        trial = rewrite(self._fold(probe), _TRIAL_SIZE)
+        self._make: Maker = choose(trial, probe, device, engine)
+        chosen = self._make(trial, probe)
+        self.engine, self.device = chosen.name, chosen.device
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Paint frames.
@@ -83,10 +108,12 @@ class OnnxStylizer:
         check_frames(frames)
         if len(frames) == 0:
             return frames.copy()
-        try:
-            return self._session.run(None, {"frames": np.ascontiguousarray(frames)})[0]
-        except Exception as error:  # ONNX Runtime's own errors share no narrower base
-            raise RuntimeError(f"{self.engine} failed: {_first_line(error)}") from error
+        frames = np.ascontiguousarray(frames)
+        engine = self._engine_for(frames)
+        if len(frames) == 1 or engine.device != "cpu":
+            return engine(frames)
+        # A CPU gains nothing from batches, and needs the memory of one frame only.
+        return np.concatenate([engine(frame[None]) for frame in frames])
 
     def adapt(self, frames: np.ndarray) -> None:
         """Fold the statistics of these frames into the network, until the next `adapt`.
@@ -98,41 +125,58 @@ class OnnxStylizer:
         Args:
             frames: uint8 RGB (N, H, W, 3), a few frames of the shot; they pass one at a time.
         """
-        from fastvid.runtime import folding  # onnx loads here only: a plain run does without it
-
         check_frames(frames)
         if len(frames) == 0:
             raise ValueError("adapt: expected at least one frame, got none")
-        measuring = folding.add_statistics(self._model)
-        if measuring is None:
+        self._held = self._fold(np.ascontiguousarray(frames))
+        self._painting = None
+
+    def _fold(self, frames: np.ndarray) -> bytes:
+        """The network held at these frames' statistics; itself where it has no norm."""
+        if self._statistics is None:
             log.debug("%s has no instance norm: it is a fixed function already", self.name)
-            return
-        session = _build(measuring, [CUDA, CPU] if self.device == "cuda" else [CPU])
+            return self._model
+        size = frames.shape[1:3]
+        if self._measuring is None or self._measuring[0] != size:
+            measuring = rewrite(self._statistics, size)
+            self._measuring = size, onnx_cpu.open_session(measuring)
+        _, session = self._measuring
+        options = ort.RunOptions()
+        # What a large frame takes is given back, the painting needs it next.
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         names = [output.name for output in session.get_outputs()]
-        measured = [
-            dict(zip(names, session.run(names, {"frames": frames[i : i + 1]}), strict=True))
-            for i in range(len(frames))
-        ]
-        folded = folding.fold_statistics(self._model, measured)
-        self._session, _ = _open_session(
-            folded, self.name, "cuda" if self.device == "cuda" else "cpu"
-        )
+        measured: list[Moments] = []
+        for frame in frames:
+            values = session.run(names, {"frames": frame[None]}, options)
+            measured.append(dict(zip(names, values, strict=True)))
+        return fold_statistics(self._model, measured)
+
+    def _engine_for(self, frames: np.ndarray) -> Engine:
+        size = frames.shape[1:3]
+        if self._painting is None or self._painting[0] != size:
+            self._painting = None  # first free, then build: two would need the memory of two
+            self._painting = size, self._make(rewrite(self._held, size), frames[:1])
+            self.engine = self._painting[1].name
+        return self._painting[1]
 
 
-def load(style: str | Path = DEFAULT_STYLE, device: Device = "auto") -> OnnxStylizer:
+def load(
+    style: str | Path = DEFAULT_STYLE, device: Device = "auto", engine: EngineName = "auto"
+) -> OnnxStylizer:
     """The stylizer of a shipped style or of an ONNX file.
 
     Args:
         style: a name of `fastvid.list_styles()`, or the path of an ONNX file.
         device: `auto`, `cpu` or `cuda`; see `OnnxStylizer`.
+        engine: `auto`, `onnxruntime`, `openvino` or `tensorrt`.
 
     Raises:
         FileNotFoundError: if the path does not exist.
         ValueError: if the style is unknown or the file is no network of the contract.
-        RuntimeError: if `cuda` is asked for and the network would not run there.
+        RuntimeError: if the device or engine asked for would not run the network.
     """
     path = find_model(style)
-    return OnnxStylizer(path.read_bytes(), path.name.removesuffix(".onnx"), device)
+    return OnnxStylizer(path.read_bytes(), path.name.removesuffix(".onnx"), device, engine)
 
 
 def check_frames(frames: np.ndarray) -> None:
@@ -149,61 +193,19 @@ def check_frames(frames: np.ndarray) -> None:
         )
 
 
-def _open_session(
-    model: bytes, name: str, device: Device
-) -> tuple[ort.InferenceSession, Literal["cpu", "cuda"]]:
-    """A session that has painted a small frame, and where it runs.
+def _check_contract(model: bytes, name: str) -> dict[str, str]:
+    """What the file says about itself, once it has painted a small frame on the CPU.
 
-    ONNX Runtime drops a provider that fails to load without an error, so what runs is read back
-    from the session instead of being taken from the wish. The CPU comes first in any case: what
-    fails there is the file's fault, what fails only on CUDA is not.
+    Raises:
+        ValueError: unless it takes `frames` and gives `stylized` as promised.
+        RuntimeError: if it does not run.
     """
     try:
-        session = _build(model, [CPU])
+        session = onnx_cpu.open_session(model)
     except Exception as error:  # ONNX Runtime's own errors share no narrower base
         raise ValueError(
-            f"{name} is no usable ONNX file ({_first_line(error)}); export or download it again"
+            f"{name} is no usable ONNX file ({first_line(error)}); export or download it again"
         ) from error
-    _check_contract(session, name)
-    if device == "cpu":
-        return session, "cpu"
-    missing = _why_no_cuda()
-    if missing is None:
-        try:
-            on_cuda = _build(model, [CUDA, CPU])
-            missing = _why_not_on_cuda(on_cuda)
-            if missing is None:
-                _check_contract(on_cuda, name)
-                return on_cuda, "cuda"
-        except Exception as error:  # ONNX Runtime's own errors share no narrower base
-            missing = _first_line(error)
-    if device == "cuda":
-        raise RuntimeError(
-            f"device cuda: {missing}; install the driver and onnxruntime-gpu[cuda,cudnn], "
-            "or use device cpu"
-        )
-    log.info("device auto: running on the CPU (%s)", missing)
-    return session, "cpu"
-
-
-def _build(model: bytes, providers: list[str]) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # our own message says it in one line
-    # Threads that wait by spinning take the cores from decoder and encoder: 155 against 120 ms of
-    # processor time a frame, and no faster by themselves (640x360, 2 cores).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if CUDA in providers:
-        ort.set_default_logger_severity(4)
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it could not load
-            ort.preload_dlls()
-    session = ort.InferenceSession(model, options, providers=providers)
-    session.disable_fallback()  # a failing run must not restart on the CPU behind our back
-    return session
-
-
-def _check_contract(session: ort.InferenceSession, name: str) -> None:
-    """Raise ValueError unless the session takes `frames` and gives `stylized` as promised."""
     found_in = [(arg.name, arg.type, arg.shape) for arg in session.get_inputs()]
     found_out = [(arg.name, arg.type, arg.shape) for arg in session.get_outputs()]
     for wanted, found in (("frames", found_in), ("stylized", found_out)):
@@ -222,51 +224,10 @@ def _check_contract(session: ort.InferenceSession, name: str) -> None:
     probe = np.zeros((1, MIN_SIDE_PX + 1, MIN_SIDE_PX + 3, 3), np.uint8)
     try:
         painted = session.run(["stylized"], {"frames": probe})[0]
-    except Exception as error:
-        raise RuntimeError(f"{name} does not run: {_first_line(error)}") from error
+    except Exception as error:  # ONNX Runtime's own errors share no narrower base
+        raise RuntimeError(f"{name} does not run: {first_line(error)}") from error
     if painted.shape != probe.shape:
         raise ValueError(
             f"{name} is not a fastvid network: {probe.shape} went in, {painted.shape} came out"
         )
-
-
-def _why_no_cuda() -> str | None:
-    """Why CUDA cannot run here, found without loading its libraries; None if it may."""
-    if CUDA not in ort.get_available_providers():
-        return "the installed onnxruntime is built without CUDA"
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError:
-        return "no NVIDIA driver found"
-    count = ctypes.c_int(0)
-    if (
-        driver.cuInit(0) != 0
-        or driver.cuDeviceGetCount(ctypes.byref(count)) != 0
-        or not count.value
-    ):
-        return "the NVIDIA driver shows no usable GPU"
-    return None
-
-
-def _why_not_on_cuda(session: ort.InferenceSession) -> str | None:
-    """Why this session does not really run on CUDA; None if its convolutions do."""
-    if session.get_providers()[0] != CUDA:
-        return "CUDA 13 or cuDNN 9 could not be loaded"
-    assignment: Any = session.get_provider_graph_assignment_info()
-    # Shape arithmetic belongs on the CPU, so session.disable_cpu_ep_fallback would refuse every
-    # network with free sizes; what counts is where the convolutions are.
-    strays = [
-        node.name
-        for subgraph in assignment
-        if subgraph.ep_name != CUDA
-        for node in subgraph.get_nodes()
-        if node.op_type in ("Conv", "ConvTranspose", "InstanceNormalization")
-    ]
-    return f"{len(strays)} of its layers would run on the CPU" if strays else None
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    line = text[0] if text else type(error).__name__
-    return line.removeprefix("[ONNXRuntimeError] : ").strip()[:200]
+    return dict(session.get_modelmeta().custom_metadata_map)

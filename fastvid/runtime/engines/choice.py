@@ -1,0 +1,111 @@
+"""Which engine paints: what was asked for, or the fastest that really works on this machine."""
+
+import importlib.util
+import logging
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from fastvid.runtime.engines.onnx_cpu import OnnxCpu
+from fastvid.runtime.engines.onnx_gpu import OnnxGpu
+from fastvid.runtime.engines.openvino import OpenVino
+from fastvid.runtime.engines.protocol import Engine
+
+log = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
+EngineName = Literal["auto", "onnxruntime", "openvino", "tensorrt"]
+DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
+ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "openvino", "tensorrt")
+
+# From an ONNX file fixed to one size, and frames of that size to try it on.
+Maker = Callable[[bytes, np.ndarray], Engine]
+_TRIAL_RUNS = 5
+
+
+def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) -> Maker:
+    """The maker of the engine to use; it has painted `probe`.
+
+    On the CPU `auto` lets the installed engines run against each other for a moment; nothing of
+    that is kept on disk. TensorRT is never chosen by itself: its engines take minutes to build.
+
+    Args:
+        model: a network fixed to the probe's size, with its statistics folded, as films have it.
+        probe: uint8 RGB (N, H, W, 3).
+        device: `auto` falls back to the CPU and says why; `cuda` fails instead.
+        engine: `auto`, or the one to use.
+
+    Raises:
+        ValueError: unknown or contradictory names.
+        RuntimeError: what was asked for does not run here.
+    """
+    if device not in DEVICES:
+        raise ValueError(f"device is {device!r}; choices: {', '.join(DEVICES)}")
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}; choices: {', '.join(ENGINES)}")
+    if (device, engine) in (("cuda", "openvino"), ("cpu", "tensorrt")):
+        raise ValueError(f"engine {engine} does not run on device {device}")
+    if engine in ("openvino", "tensorrt"):
+        maker: Maker = OpenVino if engine == "openvino" else _make_tensorrt
+        try:
+            maker(model, probe)(probe)
+        except RuntimeError as error:
+            raise RuntimeError(f"engine {engine}: {error}; --engine auto takes another") from error
+        return maker
+    if device != "cpu":
+        try:
+            _make_cuda(model, probe)(probe)
+            return _make_cuda
+        except RuntimeError as error:
+            if device == "cuda":
+                raise RuntimeError(
+                    f"device cuda: {error}; install the driver and onnxruntime-gpu[cuda,cudnn], "
+                    "or use device cpu"
+                ) from error
+            log.info("device auto: running on the CPU (%s)", error)
+    if engine == "onnxruntime" or importlib.util.find_spec("openvino") is None:
+        return _make_cpu
+    return _faster_on_cpu(model, probe)
+
+
+def _faster_on_cpu(model: bytes, probe: np.ndarray) -> Maker:
+    ours = _make_cpu(model, probe)
+    try:
+        other = OpenVino(model, probe)
+        ours_ms, other_ms = _race(ours, other, probe)
+    except RuntimeError as error:
+        log.info("engine auto: %s (%s)", ours.name, error)
+        return _make_cpu
+    faster = _make_cpu if ours_ms <= other_ms else OpenVino
+    log.info(
+        "engine auto: %s, the faster one on a small frame (%s %.1f ms, %s %.1f ms)",
+        ours.name if ours_ms <= other_ms else other.name,
+        *(ours.name, ours_ms, other.name, other_ms),
+    )
+    return faster
+
+
+def _race(first: Engine, second: Engine, probe: np.ndarray) -> tuple[float, float]:
+    """Milliseconds of the best of a few runs each, in turns."""
+    best = [float("inf"), float("inf")]
+    for turn in range(_TRIAL_RUNS + 1):
+        for i, engine in enumerate((first, second)):
+            begin = time.perf_counter()
+            engine(probe)
+            if turn:  # the first run warms up
+                best[i] = min(best[i], (time.perf_counter() - begin) * 1e3)
+    return best[0], best[1]
+
+
+def _make_cpu(model: bytes, probe: np.ndarray) -> Engine:
+    return OnnxCpu(model)
+
+
+def _make_cuda(model: bytes, probe: np.ndarray) -> Engine:
+    return OnnxGpu(model)
+
+
+def _make_tensorrt(model: bytes, probe: np.ndarray) -> Engine:
+    return OnnxGpu(model, tensorrt=True)

@@ -1,0 +1,35 @@
+"""What an engine is, and the one error that says why there is none."""
+
+from typing import Protocol
+
+import numpy as np
+
+
+class Engine(Protocol):
+    """A network ready to paint frames of one size.
+
+    Attributes:
+        name: for people, with the version: `ONNX Runtime 1.31.1 CPU`.
+        device: `cpu` or `cuda`.
+    """
+
+    name: str
+    device: str
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Paint uint8 RGB frames (N, H, W, 3); same shape and type out.
+
+        Raises:
+            RuntimeError: the engine fails, out of memory for example.
+        """
+
+
+class Unavailable(RuntimeError):
+    """An engine cannot run here; the text says why in half a line."""
+
+
+def first_line(error: BaseException) -> str:
+    """A library's error in one line."""
+    text = str(error).strip().splitlines()
+    line = text[0] if text else type(error).__name__
+    return line.removeprefix("[ONNXRuntimeError] : ").strip()[:200]
