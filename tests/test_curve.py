@@ -117,6 +117,17 @@ def test_points_stand_where_they_belong():
     assert x2 == svg.WIDTH_PX - svg.RIGHT
 
 
+def test_many_names_take_several_rows_and_leave_the_points_below():
+    series = [Series(f"network number {i}", [(0, 1), (1, 2)]) for i in range(9)]
+    chart = line_chart("t", Axis("x"), Axis("y"), series)
+    names = circles_of(chart, "5")
+    assert len({row for _, row in names}) > 1
+    assert max(left for left, _ in names) < svg.WIDTH_PX - svg.RIGHT - 100
+    lowest_name, highest_point = max(y for _, y in names), min(y for _, y in circles_of(chart, "4"))
+    assert lowest_name + 20 < highest_point
+    assert chart.count("stroke-dasharray") == 2  # there are seven colours
+
+
 def test_text_is_escaped():
     chart = line_chart("a < b & c", Axis("x"), Axis("y"), [Series("<s>", [(0, 1), (1, 2)])])
     assert {"a < b & c", "<s>"} <= set(texts_of(chart))

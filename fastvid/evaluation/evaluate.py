@@ -1,6 +1,7 @@
 """`fastvid evaluate`: measure a stylised clip against its source, or networks by themselves."""
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from fastvid.motion.flow import ESTIMATORS
 from fastvid.runtime.report import write_json
 from fastvid.runtime.stylizer import DEVICES, Device, load
 from fastvid.video.stills import OUTPUT_IMAGE_SUFFIXES
+
+log = logging.getLogger(__name__)
 
 PROBE_SCENE = "scene:demo"
 PLOT = "stability_style.svg"
@@ -219,6 +222,7 @@ def _paint_and_measure(
     measured: list[Measured] = []
     for index, text in enumerate(texts):
         clip = Clip(text, args.frames, args.height)
+        log.info("clip %d of %d: %s", index + 1, len(texts), clip.name)
         painters.adapt(clip)
         measured.append(
             measure_clip(
@@ -232,8 +236,9 @@ def _paint_and_measure(
         )
         if index in chosen:
             shown += strip.columns_of(clip, painters.stylizer_of(contestants[0]), len(chosen))
-        for name, scores in measured[-1].scores.items():
-            show(f"{name}, {clip.name}: {describe(scores)}\n\n{clip_table(scores)}")
+        if len(contestants) == 1:
+            (scores,) = measured[-1].scores.values()
+            show(f"{contestants[0].name}, {clip.name}: {describe(scores)}\n\n{clip_table(scores)}")
     if args.picture is not None:
         write_image(args.picture, measured[0].picture(contestants[0].name))
     if args.strip is not None:

@@ -116,16 +116,16 @@ def mean_scores(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def headline_table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """Headline figures, one row each: of a clip, or means."""
-    header = ["", "style_distance (source)", "content_distance", "e_warp"]
-    header += [f"stability_ratio {label}" for label in ("gap 1", "gap 4", "gap 10", "first frame")]
+    header = ["", "style_distance (source)", "content_distance", "e_warp",
+              "stability_ratio, gap 1 / 4 / 10 / first frame"]  # fmt: skip
     body = []
     for name, scores in rows.items():
         style = number(scores.get("style_distance"))
         if scores.get("style_distance_source") is not None:
             style += f" ({number(scores['style_distance_source'])})"
-        ratios = [number(scores.get(f"stability_ratio_{span}"), 2) for span in SPANS]
+        ratios = " / ".join(number(scores.get(f"stability_ratio_{span}"), 2) for span in SPANS)
         error = number(scores.get("e_warp_gap1"), 4)
-        body.append([name, style, number(scores.get("content_distance")), error, *ratios])
+        body.append([name, style, number(scores.get("content_distance")), error, ratios])
     return Table(title, header, body)
 
 

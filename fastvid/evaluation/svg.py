@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape
 
 WIDTH_PX, HEIGHT_PX = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 84, 56
+LEGEND_ROW_PX, LETTER_PX = 18, 7.2
 BAR_PX, BAR_LEFT = 34, 190
 # Okabe and Ito's colours, which colour-blind people tell apart; the pale ones are left out.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -58,8 +59,10 @@ def line_chart(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> str:
     Raises:
         ValueError: if there is no point, or a logarithmic axis has one that is not above 0.
     """
+    legend = _legend([s.name for s in series])
+    top = TOP + (max((row for _, row in legend), default=47) - 47)
     across = _scale(x, [p[0] for s in series for p in s.points], LEFT, WIDTH_PX - RIGHT)
-    upward = _scale(y, [p[1] for s in series for p in s.points], HEIGHT_PX - BOTTOM, TOP)
+    upward = _scale(y, [p[1] for s in series for p in s.points], HEIGHT_PX - BOTTOM, top)
     parts = [_text(LEFT, 28, title, size=17, color=INK)]
     for value in upward.ticks:
         height = upward(value)
@@ -70,19 +73,20 @@ def line_chart(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> str:
         parts.append(_line(place, HEIGHT_PX - BOTTOM, place, HEIGHT_PX - BOTTOM + 5, FAINT))
         parts.append(_text(place, HEIGHT_PX - BOTTOM + 20, _tick_text(value), anchor="middle"))
     parts.append(_text((LEFT + WIDTH_PX - RIGHT) / 2, HEIGHT_PX - 12, x.label, anchor="middle"))
-    parts.append(_text(LEFT, TOP - 14, y.label))
-    legend = float(LEFT)
-    for index, one in enumerate(series):
+    parts.append(_text(LEFT, top - 14, y.label))
+    for index, (one, (left, row)) in enumerate(zip(series, legend, strict=True)):
         color = COLORS[index % len(COLORS)]
+        dashes = ' stroke-dasharray="6 4"' if index >= len(COLORS) else ""
         places = [(across(a), upward(b)) for a, b in one.points]
         joined = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
-        parts.append(f'<polyline points="{joined}" fill="none" stroke="{color}" stroke-width="2"/>')
+        parts.append(
+            f'<polyline points="{joined}" fill="none" stroke="{color}" stroke-width="2"{dashes}/>'
+        )
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{color}"/>' for a, b in places]
         for (a, b), note in zip(places, one.notes, strict=False):
             parts.append(_text(a + 7, b - 7, note, size=11, color=color))
-        parts.append(f'<circle cx="{legend + 5:.1f}" cy="47" r="5" fill="{color}"/>')
-        parts.append(_text(legend + 15, 51, one.name, color=color))
-        legend += 15 + 7.2 * len(one.name) + 18
+        parts.append(f'<circle cx="{left + 5:.1f}" cy="{row}" r="5" fill="{color}"/>')
+        parts.append(_text(left + 15, row + 4, one.name, color=color))
     return _document(parts, HEIGHT_PX)
 
 
@@ -111,6 +115,19 @@ def bar_chart(title: str, axis: Axis, bars: Sequence[Bar]) -> str:
         parts.append(_line(scale(bar.low), middle, scale(bar.high), middle, INK))
         parts.append(_text(scale(bar.high) + 8, middle + 4, bar.note, color=INK))
     return _document(parts, bottom + 20)
+
+
+def _legend(names: Sequence[str]) -> list[tuple[float, int]]:
+    """Where the names stand: left edge and middle of the row; a full row is followed by another."""
+    places = []
+    left, row = float(LEFT), 47
+    for name in names:
+        width = 15 + LETTER_PX * len(name)
+        if left > LEFT and left + width > WIDTH_PX - RIGHT:
+            left, row = float(LEFT), row + LEGEND_ROW_PX
+        places.append((left, row))
+        left += width + 18
+    return places
 
 
 @dataclass(frozen=True)
