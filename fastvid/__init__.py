@@ -19,12 +19,14 @@ __all__ = ["list_styles", "load", "stylize"]
 
 
 def load(
-    style: str | Path = "starry_night", device: Literal["auto", "cpu", "cuda"] = "auto"
+    style: str | Path = "starry_night",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    engine: Literal["auto", "onnxruntime", "openvino", "tensorrt"] = "auto",
 ) -> "OnnxStylizer":
     """The stylizer of a shipped style or of an ONNX file; see `fastvid.runtime.stylizer.load`."""
     from fastvid.runtime import stylizer
 
-    return stylizer.load(style, device)
+    return stylizer.load(style, device, engine)
 
 
 def stylize(
@@ -38,8 +40,8 @@ def stylize(
         source: video file, image, folder of images, printf or glob pattern of images.
         target: what to write; None is `<stem>.<style>.<ext>` beside the source.
         **options: `style`, `strength`, `keep_colors`, `height_px`, `start_s`, `end_s`,
-            `side_by_side`, `device`, `crf`, `preset`, `codec`, `audio`, `overwrite`, `stylizer`,
-            `on_progress`; see `fastvid.runtime.pipeline.stylize`.
+            `side_by_side`, `statistics`, `device`, `engine`, `crf`, `preset`, `codec`, `audio`,
+            `overwrite`, `stylizer`, `on_progress`; see `fastvid.runtime.pipeline.stylize`.
     """
     from fastvid.runtime import pipeline
 

@@ -21,13 +21,13 @@ from fastvid.runtime.console import (
     one_line,
     run_command,
 )
-from fastvid.runtime.film import Interrupted, Source
+from fastvid.runtime.film import STATISTICS, Interrupted, Source
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.gallery import DEFAULT_STYLE, find_model
 from fastvid.runtime.jobs import Job, plan
 from fastvid.runtime.pipeline import Encoding, check, paint, stylize
 from fastvid.runtime.report import Report, write_json
-from fastvid.runtime.stylizer import DEVICES, MIN_SIDE_PX, Stylizer, load
+from fastvid.runtime.stylizer import DEVICES, ENGINES, MIN_SIDE_PX, Stylizer, load
 from fastvid.video import MediaError, VideoReader
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ _CAMERA = re.compile(r"camera:(\d+)")
 
 # Options of the command that are arguments of `stylize`, with its own defaults.
 _OPTIONS = (
-    "strength keep_colors height_px start_s end_s side_by_side crf preset codec audio overwrite"
+    "strength keep_colors height_px start_s end_s side_by_side statistics crf preset codec audio "
+    "overwrite"
 ).split()
 
 
@@ -90,9 +91,18 @@ def make_parser() -> Parser:
     look.add_argument(
         "--side-by-side", action="store_true", help="source and painting in one picture"
     )
+    look.add_argument(
+        "--statistics", choices=STATISTICS,
+        help="what the normalisation is held at: a few frames of each shot, or every frame's own, "
+        "as for images; default: %(default)s",
+    )  # fmt: skip
     parser.add_argument("--start", dest="start_s", type=float, metavar="S", help="from this second")
     parser.add_argument("--end", dest="end_s", type=float, metavar="S", help="up to this second")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="auto",
+        help="default: the fastest that works here; openvino is an extra",
+    )  # fmt: skip
     out = parser.add_argument_group("output")
     out.add_argument("--crf", type=float, metavar="N", help="quality, lower is better")
     out.add_argument(
@@ -207,7 +217,7 @@ class _Run:
     def stylizer(self) -> Stylizer:
         """The network, loaded when the first source and target are known to be sound."""
         self.hopeless = True
-        stylizer = load(self.args.model or self.args.style, self.args.device)
+        stylizer = load(self.args.model or self.args.style, self.args.device, self.args.engine)
         self.hopeless = False
         log.info("style %s, engine %s", stylizer.name, stylizer.engine)
         return stylizer
@@ -235,7 +245,9 @@ class _Run:
         excerpt_s = (args.start_s, args.end_s)
         progress = Progress(self.console, label)
         finish, encoding = self._settings()
-        return paint(source, target, self.stylizer, finish, encoding, excerpt_s, progress)
+        return paint(
+            source, target, self.stylizer, finish, encoding, excerpt_s, progress, args.statistics
+        )
 
     def _paint_camera(self, text: str) -> Report:
         from fastvid.runtime.live import Camera, paint_live

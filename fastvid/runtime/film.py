@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.report import Report, describe_stages, peak_memory_mib, versions
+from fastvid.runtime.shots import ShotFrame, in_shots
 from fastvid.runtime.stages import QUEUE_LENGTH, Items, overlap
 from fastvid.runtime.stylizer import Stylizer
 from fastvid.video import Frame, MediaError, ReadReport, VideoInfo, Writer
@@ -20,6 +21,8 @@ from fastvid.video import Frame, MediaError, ReadReport, VideoInfo, Writer
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
+Statistics = Literal["shot", "frame"]
+STATISTICS: tuple[Statistics, ...] = ("shot", "frame")
 MAX_FAILURES = 8  # frames in a row that the network may fail on before the film is given up
 
 
@@ -70,22 +73,28 @@ class Painter:
 
     Attributes:
         num_replaced: frames that failed.
+        num_shots: how often the network was adapted.
     """
 
     def __init__(self, stylizer: Stylizer) -> None:
         self.stylizer = stylizer
         self.num_replaced = 0
+        self.num_shots = 0
         self._in_a_row = 0
         self._worked = False
 
-    def __call__(self, frame: Frame) -> tuple[Frame, np.ndarray]:
-        """The frame and its painting, uint8 (H, W, 3).
+    def __call__(self, item: ShotFrame) -> tuple[Frame, np.ndarray]:
+        """The frame and its painting, uint8 (H, W, 3), at the statistics of its shot.
 
         Raises:
             RuntimeError: the very first frame fails, or `MAX_FAILURES` in a row: then it is not
                 the frame.
         """
+        frame = item.frame
         try:
+            if item.keys is not None:
+                self.stylizer.adapt(item.keys)
+                self.num_shots += 1
             painted = self.stylizer(frame.image[None])[0]
         except RuntimeError as error:
             self._in_a_row += 1
@@ -111,6 +120,7 @@ class Film:
         expected: int | None = None,
         on_progress: Progress | None = None,
         length: int = QUEUE_LENGTH,
+        statistics: Statistics = "frame",
     ) -> None:
         self.source = source
         self.painter = painter
@@ -121,6 +131,7 @@ class Film:
         self._open_target = open_target
         self._expected = expected
         self._length = length
+        self._statistics = statistics
         self._on_progress = on_progress
         self._began = 0.0
 
@@ -145,6 +156,8 @@ class Film:
             device=stylizer.device,
             frames=self.num_frames,
             frames_replaced=self.painter.num_replaced,
+            statistics=self._statistics,
+            shots=self.painter.num_shots,
             frames_missing=reading.missing_frames + len(reading.names),
             packets_damaged=reading.num_damaged,
             damage="" if reading.complete else str(reading),
@@ -159,9 +172,12 @@ class Film:
             versions=versions(),
         )
 
-    def _decode(self) -> Iterator[Frame]:
+    def _decode(self) -> Iterator[ShotFrame]:
         with self.source:
-            yield from self.source
+            if self._statistics == "shot":
+                yield from in_shots(self.source)
+            else:
+                yield from map(ShotFrame, self.source)
 
     def _encode(self, items: Items[tuple[Frame, np.ndarray]]) -> None:
         # The writer belongs to the thread that makes it, this one.

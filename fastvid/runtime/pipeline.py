@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fastvid.runtime.film import Film, Painter, Progress, Source, expected_frames
+from fastvid.runtime.film import (
+    STATISTICS,
+    Film,
+    Painter,
+    Progress,
+    Source,
+    Statistics,
+    expected_frames,
+)
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.gallery import DEFAULT_STYLE
 from fastvid.runtime.jobs import default_target
 from fastvid.runtime.report import Report, free_memory_mib
-from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, Stylizer, load
+from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, EngineName, Stylizer, load
 from fastvid.video import (
     OUTPUT_FILM_SUFFIXES,
     OUTPUT_IMAGE_SUFFIXES,
@@ -59,7 +67,9 @@ def stylize(
     start_s: float | None = None,
     end_s: float | None = None,
     side_by_side: bool = False,
+    statistics: Statistics = "shot",
     device: Device = "auto",
+    engine: EngineName = "auto",
     crf: float | None = None,
     preset: str | None = None,
     codec: str | None = None,
@@ -83,13 +93,16 @@ def stylize(
         start_s: first instant, seconds from the beginning.
         end_s: where to stop.
         side_by_side: source left, painting right, in one picture of twice the width.
+        statistics: `shot` holds the network's normalisation at what a few frames of each shot of
+            a film show: steadier and faster; `frame` takes every frame's own, as images always do.
         device: `auto`, `cpu` or `cuda` (fails where CUDA would not really run).
+        engine: `auto`, the fastest that works, `onnxruntime`, `openvino` or `tensorrt`.
         crf: quality, lower is better; None is the encoder's sensible value.
         preset: speed of the encoder, `ultrafast` to `veryslow`; None is `veryfast` for H.264.
         codec: FFmpeg's name of the encoder; None is H.264.
         audio: `copy` the packets, encode `aac`, or `none`.
         overwrite: replace an existing target.
-        stylizer: a loaded one, in place of what `style` and `device` would load.
+        stylizer: a loaded one, in place of what `style`, `device` and `engine` would load.
         on_progress: called with (frames written, frames expected or None) from another thread.
 
     Raises:
@@ -105,9 +118,11 @@ def stylize(
     if target is not None:
         check(reader, Path(target), overwrite)  # cheap, so before a network is loaded
     if stylizer is None:
-        stylizer = load(style, device)
+        stylizer = load(style, device, engine)
     target = default_target(reader.source, stylizer.name) if target is None else Path(target)
-    return paint(reader, target, stylizer, finish, encoding, (start_s, end_s), on_progress)
+    return paint(
+        reader, target, stylizer, finish, encoding, (start_s, end_s), on_progress, statistics
+    )
 
 
 def paint(
@@ -118,6 +133,7 @@ def paint(
     encoding: Encoding,
     excerpt_s: tuple[float | None, float | None] = (None, None),
     on_progress: Progress | None = None,
+    statistics: Statistics = "shot",
 ) -> Report:
     """Paint whatever gives frames into `target`; raises and returns as `stylize` does.
 
@@ -129,8 +145,15 @@ def paint(
         encoding: how the result is written.
         excerpt_s: start and end that the source was opened with, seconds, for the sound.
         on_progress: see `stylize`.
+        statistics: see `stylize`.
     """
+    if statistics not in STATISTICS:
+        raise ValueError(f"statistics is {statistics!r}; choices: {', '.join(STATISTICS)}")
     check(source, target, encoding.overwrite)
+    if source.info.is_still or is_sequence(source.source):
+        statistics = "frame"
+    if statistics == "frame":
+        stylizer.adapt(None)  # it may still hold those of another film
     expected = expected_frames(source.info, *excerpt_s)
     film = Film(
         source,
@@ -139,6 +162,7 @@ def paint(
         finish,
         expected,
         on_progress,
+        statistics=statistics,
     )
     return film.run()
 

@@ -25,6 +25,8 @@ class Report:
         device: `cpu` or `cuda`, what really ran.
         frames: frames written, as many as were read.
         frames_replaced: frames the network failed on, where the source's own frame stands.
+        statistics: `shot` or `frame`, what the normalisation was held at.
+        shots: how often it was taken anew; 0 where every frame has its own.
         frames_missing: frames that the source promises and does not hold, or images of it that
             could not be read.
         packets_damaged: packets or images of the source that were not decoded cleanly.
@@ -48,6 +50,8 @@ class Report:
     device: str
     frames: int
     frames_replaced: int
+    statistics: str
+    shots: int
     frames_missing: int
     packets_damaged: int
     damage: str
@@ -112,7 +116,7 @@ def free_memory_mib() -> float | None:
 def versions() -> dict[str, str]:
     """Versions of Python, fastvid and the packages of the runtime that are installed."""
     found = {"python": platform.python_version()}
-    for name in ("fastvid", "onnxruntime", "onnxruntime-gpu", "av", "numpy"):
+    for name in ("fastvid", "onnxruntime", "onnxruntime-gpu", "openvino", "av", "numpy"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -51,8 +51,8 @@ class Stylizer(Protocol):
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Paint uint8 RGB frames (N, H, W, 3); same shape and type out."""
 
-    def adapt(self, frames: np.ndarray) -> None:
-        """Hold the normalisation at the statistics of these frames until the next call."""
+    def adapt(self, frames: np.ndarray | None) -> None:
+        """Hold the normalisation at the statistics of these frames; None lets it go."""
 
 
 class OnnxStylizer:
@@ -115,7 +115,7 @@ class OnnxStylizer:
         # A CPU gains nothing from batches, and needs the memory of one frame only.
         return np.concatenate([engine(frame[None]) for frame in frames])
 
-    def adapt(self, frames: np.ndarray) -> None:
+    def adapt(self, frames: np.ndarray | None) -> None:
         """Fold the statistics of these frames into the network, until the next `adapt`.
 
         Every frame is then painted by one fixed function: equal input gives equal output, and no
@@ -124,12 +124,17 @@ class OnnxStylizer:
 
         Args:
             frames: uint8 RGB (N, H, W, 3), a few frames of the shot; they pass one at a time.
+                None goes back to every frame's own statistics.
         """
-        check_frames(frames)
-        if len(frames) == 0:
-            raise ValueError("adapt: expected at least one frame, got none")
-        self._held = self._fold(np.ascontiguousarray(frames))
-        self._painting = None
+        if frames is None:
+            held = self._model
+        else:
+            check_frames(frames)
+            if len(frames) == 0:
+                raise ValueError("adapt: expected at least one frame, got none")
+            held = self._fold(np.ascontiguousarray(frames))
+        if held != self._held:
+            self._held, self._painting = held, None
 
     def _fold(self, frames: np.ndarray) -> bytes:
         """The network held at these frames' statistics; itself where it has no norm."""
