@@ -119,7 +119,8 @@ def test_the_command_keeps_options_and_drops_folders():
     args = argparse.Namespace(
         clips=["/home/me/my clip.mp4", "scene:all", "holdout:all"],
         net=["starry_night", "/n/a.onnx"], style="/x/s.jpg", image=None, flow="raft",
-        frames=9, height=None, device="auto", statistics=["shot"],
+        frames=9, height=None, device="auto", engine="onnxruntime",
+        statistics=["shot"],
     )  # fmt: skip
     assert command_line(args) == (
         "fastvid evaluate 'my clip.mp4' scene:all holdout:all --net starry_night a.onnx "

@@ -152,6 +152,66 @@ def test_whole_clip_equals_slicing_in_numpy():
     )
 
 
+def bilinear(image, x, y):
+    """Look-up of (H, W, 3) at positions inside it, written out in numpy."""
+    x0 = np.floor(x).astype(int).clip(0, image.shape[1] - 2)
+    y0 = np.floor(y).astype(int).clip(0, image.shape[0] - 2)
+    a, b = (x - x0)[..., None], (y - y0)[..., None]
+    top = (1 - a) * image[y0, x0] + a * image[y0, x0 + 1]
+    return (1 - b) * top + b * ((1 - a) * image[y0 + 1, x0] + a * image[y0 + 1, x0 + 1])
+
+
+def test_every_figure_of_a_clip_equals_numpy_under_any_flow_and_mask():
+    rng = np.random.default_rng(11)
+    source, painted = (rng.integers(0, 256, (4, *SIZE, 3), dtype=np.uint8) for _ in range(2))
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float64)
+    motions = {}
+    for cur in range(1, 4):
+        for prev in range(cur):
+            ends = rng.uniform(0, SIZE[1] - 1, SIZE), rng.uniform(0, SIZE[0] - 1, SIZE)
+            motions[prev, cur] = (*ends, rng.random(SIZE))  # where to, and how sure
+
+    def motion(prev_index, cur_index, _prev, _frame):
+        to_x, to_y, certainty = motions[prev_index, cur_index]
+        flow = torch.from_numpy(np.stack([to_x - x, to_y - y]))[None].float()
+        return flow, torch.from_numpy(certainty)[None, None].float()
+
+    scores = measure(source, painted, motion, gaps=(1, 2)).scores()
+    luma = np.array([0.2126, 0.7152, 0.0722])
+    for name, pairs in {
+        "gap1": [(0, 1), (1, 2), (2, 3)],
+        "gap2": [(0, 2), (1, 3)],
+        "first": [(0, 1), (0, 2), (0, 3)],
+    }.items():
+        sums = {"output": 0.0, "source": 0.0, "luma": 0.0, "area": 0.0, "whole": 0.0}
+        for prev, cur in pairs:
+            to_x, to_y, certainty = motions[prev, cur]
+            trusted = certainty > 0.5
+            of_source, of_output = (
+                clip[cur] / 255 - bilinear(clip[prev] / 255, to_x, to_y)
+                for clip in (source, painted)
+            )
+            rest = of_output - (of_source @ luma)[..., None]
+            sums["output"] += np.mean(of_output[trusted] ** 2) / len(pairs)
+            sums["source"] += np.mean(of_source[trusted] ** 2) / len(pairs)
+            sums["luma"] += np.mean(rest[trusted] ** 2) / len(pairs)
+            sums["area"] += trusted.mean() / len(pairs)
+            sums["whole"] += np.sum(of_output[trusted] ** 2) / trusted.size / len(pairs)
+        output, own = math.sqrt(sums["output"]), math.sqrt(sums["source"])
+        assert scores[f"e_warp_{name}"] == pytest.approx(output, rel=1e-4)
+        assert scores[f"e_warp_source_{name}"] == pytest.approx(own, rel=1e-4)
+        assert scores[f"stability_ratio_{name}"] == pytest.approx(output / (own + 0.001), rel=1e-4)
+        assert scores[f"e_warp_luma_{name}"] == pytest.approx(math.sqrt(sums["luma"]), rel=1e-4)
+        assert scores[f"mask_coverage_{name}"] == pytest.approx(sums["area"], rel=1e-6)
+        if name == "gap1":
+            assert scores["e_stab_reconet"] == pytest.approx(math.sqrt(sums["whole"]), rel=1e-4)
+            assert scores["e_stab_huang"] == pytest.approx(math.sqrt(sums["whole"] / 3), rel=1e-4)
+    spread = np.mean([(frame / 255).var(axis=(0, 1)).mean() for frame in painted])
+    assert scores["output_std"] == pytest.approx(math.sqrt(spread), rel=1e-5)
+    apart = np.mean((painted / 255 - source / 255) ** 2)
+    assert scores["output_source_rmse"] == pytest.approx(math.sqrt(apart), rel=1e-5)
+
+
 def test_the_first_frame_anchors_every_later_one():
     source = panning_clip()
     rng = np.random.default_rng(4)

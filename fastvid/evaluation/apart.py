@@ -1,6 +1,6 @@
 """A network in a process that does nothing else: its peak memory, its speed on some of the cores.
 
-    python -m fastvid.evaluation.apart MODEL.onnx HEIGHT WIDTH DEVICE CORES FRAMES
+    python -m fastvid.evaluation.apart MODEL.onnx HEIGHT WIDTH DEVICE ENGINE CORES FRAMES
 
 prints `peak_memory_mib` and `net_ms` of every frame as JSON. CORES 0 takes all there are. Imports
 the runtime alone, as `infer.py` does.
@@ -19,7 +19,7 @@ import numpy as np
 
 from fastvid.evaluation.timing import spread
 from fastvid.runtime.report import peak_memory_mib
-from fastvid.runtime.stylizer import Device, load
+from fastvid.runtime.stylizer import Device, EngineName, load
 
 FRAMES = 3
 WARM_UP_FRAMES = 2
@@ -28,7 +28,11 @@ THREADS = Path("/proc/self/task")
 
 
 def paint_apart(
-    model: Path, size: tuple[int, int], device: Device = "auto", cores: int = 0
+    model: Path,
+    size: tuple[int, int],
+    device: Device = "auto",
+    engine: EngineName = "auto",
+    cores: int = 0,
 ) -> dict[str, Any] | None:
     """Paint a few frames of (H, W) pixels in a fresh process.
 
@@ -36,6 +40,7 @@ def paint_apart(
         model: ONNX file.
         size: (H, W).
         device: `auto`, `cpu` or `cuda`.
+        engine: see `fastvid.runtime.stylizer.load`.
         cores: that the process may use; 0 is all.
 
     Returns:
@@ -43,7 +48,7 @@ def paint_apart(
         GPU, and `net_ms` of each frame after the first two. None where the process failed, for want
         of memory for example, or took more than ten minutes.
     """
-    words = [str(model), *map(str, size), device, str(cores), str(FRAMES)]
+    words = [str(model), *map(str, size), device, engine, str(cores), str(FRAMES)]
     command = [sys.executable, "-m", "fastvid.evaluation.apart", *words]
     try:
         done = subprocess.run(
@@ -56,7 +61,11 @@ def paint_apart(
 
 
 def measure_cores(
-    models: Mapping[str, Path], size: tuple[int, int], rounds: int, device: Device = "auto"
+    models: Mapping[str, Path],
+    size: tuple[int, int],
+    rounds: int,
+    device: Device = "auto",
+    engine: EngineName = "auto",
 ) -> list[dict[str, Any]]:
     """What a frame costs on one core, on two, up to all; every setting once per round.
 
@@ -65,6 +74,7 @@ def measure_cores(
         size: (H, W).
         rounds: processes that count of every net and number of cores.
         device: `auto`, `cpu` or `cuda`.
+        engine: see `fastvid.runtime.stylizer.load`.
 
     Returns:
         One row for each net and number of cores: `net_ms_p50` (median of the rounds' medians),
@@ -77,7 +87,7 @@ def measure_cores(
     medians: dict[tuple[str, int], list[float]] = {}
     for _ in range(rounds):
         for name, model in models.items():
-            found = {cores: paint_apart(model, size, device, cores) for cores in counts}
+            found = {cores: paint_apart(model, size, device, engine, cores) for cores in counts}
             if all(found.values()):
                 for cores, each in found.items():
                     assert each is not None
@@ -122,11 +132,12 @@ def _high_water_mark_mib() -> float | None:
 
 
 def _paint(words: Sequence[str]) -> dict[str, Any]:
-    model, height, width, device, cores, frames = words
-    stylizer = load(Path(model), device)  # type: ignore[arg-type]
-    if int(cores):
-        _confine(int(cores))
+    model, height, width, device, engine, cores, frames = words
+    stylizer = load(Path(model), device, engine)  # type: ignore[arg-type]
     frame = np.random.default_rng(0).integers(0, 256, (1, int(height), int(width), 3), np.uint8)
+    if int(cores):
+        stylizer(frame)  # the threads for this size of frames are there now
+        _confine(int(cores))
     times = []
     for _ in range(WARM_UP_FRAMES + int(frames)):
         begin = time.perf_counter()

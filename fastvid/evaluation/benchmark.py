@@ -14,7 +14,7 @@ from fastvid.evaluation.table import show, write_markdown
 from fastvid.files import check_target
 from fastvid.nets import NAMES
 from fastvid.runtime.report import write_json
-from fastvid.runtime.stylizer import DEVICES
+from fastvid.runtime.stylizer import DEVICES, ENGINES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", choices=("random", "image"), default="random",
                         help="where the optimiser starts; default: %(default)s")  # fmt: skip
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="default: the fastest")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the plots into it")

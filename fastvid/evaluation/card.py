@@ -101,6 +101,7 @@ def command_line(args: argparse.Namespace) -> str:
         ("--frames", args.frames, None),
         ("--height", args.height, None),
         ("--device", args.device, "auto"),
+        ("--engine", args.engine, "onnxruntime"),
     ):
         if value != default:
             words += [option, str(value)]

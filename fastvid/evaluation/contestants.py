@@ -14,7 +14,7 @@ from fastvid.image import read_image
 from fastvid.reference.paintings import find_painting
 from fastvid.runtime.finish import blend
 from fastvid.runtime.gallery import find_model
-from fastvid.runtime.stylizer import Device, OnnxStylizer, load
+from fastvid.runtime.stylizer import Device, EngineName, OnnxStylizer, load
 
 log = logging.getLogger(__name__)
 
@@ -114,15 +114,18 @@ class Painters:
     Args:
         contestants: in any order.
         device: `auto`, `cpu` or `cuda`.
+        engine: see `fastvid.runtime.stylizer.load`; `auto` may take another one in the next run.
     """
 
-    def __init__(self, contestants: Sequence[Contestant], device: Device = "auto") -> None:
+    def __init__(
+        self, contestants: Sequence[Contestant], device: Device, engine: EngineName
+    ) -> None:
         self._stylizers: dict[tuple[Path, str], OnnxStylizer] = {}
         self._contestants = list(contestants)
         for contestant in contestants:
             key = self._key(contestant)
             if key not in self._stylizers:
-                self._stylizers[key] = load(contestant.net.path, device)
+                self._stylizers[key] = load(contestant.net.path, device, engine)
 
     def adapt(self, clip: Clip) -> None:
         """Give those with the statistics of a shot the statistics of this clip."""

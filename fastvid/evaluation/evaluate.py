@@ -29,7 +29,7 @@ from fastvid.image import read_image, write_image
 from fastvid.motion import scenes
 from fastvid.motion.flow import ESTIMATORS
 from fastvid.runtime.report import write_json
-from fastvid.runtime.stylizer import DEVICES, Device, load
+from fastvid.runtime.stylizer import DEVICES, ENGINES, Device, EngineName, load
 from fastvid.video.stills import OUTPUT_IMAGE_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--height", type=int, metavar="PX", help="scale all clips to PX rows")
     parser.add_argument("--image", metavar="FILE", help="picture to probe --net with")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="for --net")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="onnxruntime",
+        help="for --net; auto takes the fastest, and with it perhaps another one in the next run, "
+        "whose figures differ a little; default: onnxruntime",
+    )  # fmt: skip
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -216,7 +221,7 @@ def _paint_and_measure(
         return []
     styles = {c.name: c.net.painting for c in contestants if c.net.painting is not None}
     judge = load_judge(required=bool(styles))
-    painters = Painters(contestants, args.device)
+    painters = Painters(contestants, args.device, args.engine)
     shown: list[strip.Column] = []
     chosen = strip.chosen_clips(len(texts)) if args.strip is not None else set()
     measured: list[Measured] = []
@@ -253,23 +258,26 @@ def _probe_net(net: Net, args: argparse.Namespace) -> dict[str, Any]:
         "net": net.label,
         "style_image": net.style_image,
         "probe_image": PROBE_SCENE if args.image is None else Path(args.image).name,
-        **probe_net(net.path, image, args.device),
+        **probe_net(net.path, image, args.device, args.engine),
     }
 
 
-def probe_net(style: str | Path, image: np.ndarray, device: Device = "auto") -> dict[str, Any]:
+def probe_net(
+    style: str | Path, image: np.ndarray, device: Device, engine: EngineName
+) -> dict[str, Any]:
     """Probes of a network.
 
     Args:
         style: name of a shipped style, or an ONNX file.
         image: uint8 (H, W, 3), the picture to ask with.
         device: `auto`, `cpu` or `cuda`.
+        engine: see `fastvid.runtime.stylizer.load`.
 
     Returns:
         `engine`, `device`, `net_metadata`, `probes` (statistics of each frame) and `probes_adapted`
         (those of the picture held constant, as after `Stylizer.adapt`).
     """
-    stylizer = load(style, device)
+    stylizer = load(style, device, engine)
     per_frame = probes.probe_scores(stylizer, image)
     stylizer.adapt(image[None])
     metadata = stylizer.metadata

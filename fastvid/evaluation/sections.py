@@ -89,12 +89,12 @@ class Sections:
         frames = Clip(str(self.video), num_frames=8 * most).spread_frames(most)
         for size in self.sizes:
             images = np.stack([resize_image(frame, size=size) for frame in frames])
-            peaks = peak_memories(self.paths, size, args.device)
+            peaks = peak_memories(self.paths, size, args.device, args.engine)
             for batch in args.batches:
                 log.info("%dx%d, batch %d: %s", size[1], size[0], batch, ", ".join(self.paths))
                 rows = measure_nets(
                     self.paths, images, rounds=args.rounds, batch=batch, device=args.device,
-                    statistics=args.statistics,
+                    engine=args.engine, statistics=args.statistics,
                 )  # fmt: skip
                 for row in rows:
                     row["peak_memory_mib"] = peaks[row["net"]]
@@ -104,7 +104,7 @@ class Sections:
     def measure_cores(self) -> None:
         """Every net on 1, 2, ... cores, at the first size."""
         self.report["cores"] = measure_cores(
-            self.paths, self.sizes[0], COST_ROUNDS, self.args.device
+            self.paths, self.sizes[0], COST_ROUNDS, self.args.device, self.args.engine
         )
         if self.report["cores"]:
             self._add(core_table(self.report["cores"]))
@@ -162,7 +162,7 @@ class Sections:
 
     def measure_program(self) -> None:
         """The whole program with the first net: its stages, and films of several lengths."""
-        stylizer = load(self.paths[self.driver], self.args.device)
+        stylizer = self._load(self.driver)
         log.info("whole program with %s, %s frames", self.driver, self.lengths)
         count = max(self.lengths)
         stages = throughput.measure_program(self.video, stylizer, count, COST_ROUNDS)
@@ -190,10 +190,13 @@ class Sections:
             write_atomically(folder / name, chart.encode())
 
     def _adapted(self, name: str, frames: np.ndarray) -> OnnxStylizer:
-        stylizer = load(self.paths[name], self.args.device)
+        stylizer = self._load(name)
         if self.args.statistics == "shot":
             stylizer.adapt(frames)
         return stylizer
+
+    def _load(self, name: str) -> OnnxStylizer:
+        return load(self.paths[name], self.args.device, self.args.engine)
 
     def _add(self, table: Table) -> None:
         self.tables.append(table)

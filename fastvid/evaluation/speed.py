@@ -14,7 +14,7 @@ from fastvid.evaluation.table import Table, number
 from fastvid.evaluation.timing import span, speed_ups, take_turns, timing_figures
 from fastvid.nets import NAMES
 from fastvid.runtime.gallery import find_model
-from fastvid.runtime.stylizer import Device, OnnxStylizer, load
+from fastvid.runtime.stylizer import Device, EngineName, OnnxStylizer, load
 
 YARDSTICK = "johnson"
 SEED = 0
@@ -66,6 +66,7 @@ def measure_nets(
     rounds: int,
     batch: int = 1,
     device: Device = "auto",
+    engine: EngineName = "auto",
     statistics: str = "shot",
 ) -> list[Row]:
     """Times of every net on the same frames in turns, the yardstick first.
@@ -76,6 +77,7 @@ def measure_nets(
         rounds: calls of each net that count.
         batch: frames a call.
         device: `auto`, `cpu` or `cuda`; a call returns when its frames are back in memory.
+        engine: see `fastvid.runtime.stylizer.load`.
         statistics: `shot` holds those of the frames, `frame` takes them of each frame.
 
     Returns:
@@ -88,7 +90,7 @@ def measure_nets(
     rows: list[Row] = []
     for name in sorted(models, key=lambda n: n != YARDSTICK):
         begin = time.perf_counter()
-        stylizers[name] = load(models[name], device)
+        stylizers[name] = load(models[name], device, engine)
         if statistics == "shot":
             stylizers[name].adapt(images)
         loaded = time.perf_counter()
@@ -125,10 +127,10 @@ def measure_nets(
 
 
 def peak_memories(
-    models: Mapping[str, Path], size: tuple[int, int], device: Device
+    models: Mapping[str, Path], size: tuple[int, int], device: Device, engine: EngineName
 ) -> dict[str, float | None]:
     """Peak memory in MiB of a process that paints frames of (H, W) pixels one by one, by net."""
-    found = {name: paint_apart(path, size, device) for name, path in models.items()}
+    found = {name: paint_apart(path, size, device, engine) for name, path in models.items()}
     return {name: each["peak_memory_mib"] if each else None for name, each in found.items()}
 
 

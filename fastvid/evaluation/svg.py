@@ -167,7 +167,7 @@ def linear_ticks(low: float, high: float) -> list[float]:
     """Round numbers that enclose a range, four to seven of them."""
     span = (high - low) or abs(high) or 1.0
     unit = 10.0 ** math.floor(math.log10(span))
-    step = next(f * unit for f in (0.2, 0.25, 0.5, 1.0) if span / (f * unit) <= 5)
+    step = next(f * unit for f in (0.2, 0.25, 0.5, 1.0, 2.0) if span / (f * unit) <= 5)
     first = math.floor(low / step + 1e-9)
     last = max(math.ceil(high / step - 1e-9), first + 1)
     return [round(step * i, 12) for i in range(first, last + 1)]
