@@ -183,6 +183,17 @@ def test_base_network_learns_many_paintings_and_gives_its_nearest_row(config, tm
     assert min(float((found - p).abs().max()) for p in painted) < 1e-5
 
 
+def test_shipped_style_trains_without_any_data(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    config.style = StyleConfig(name="starry_night", image="starry_night.jpg")
+    config.loss, config.max_steps = LossConfig(), 2
+    config.data = DataConfig(root=str(tmp_path / "nothing"), crop_px=64)
+    path = run.train(config, tmp_path / "outputs")
+    assert path.is_file()
+    _, what = checkpoint.load(path.with_suffix(".safetensors"))
+    assert what.training["loss"]["arch"] == "mini"
+
+
 def test_paintings_take_turns(config):
     config.paintings = ["a", "b", "c"]
     module = module_of(config)
