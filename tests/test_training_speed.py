@@ -1,11 +1,19 @@
 """What a training step costs."""
 
+import argparse
+
 import pytest
 import torch
 from tiny import data_root
 
-from fastvid.evaluation import training_speed
-from fastvid.evaluation.training_speed import STAGES, TrainingStep, measure_step, settings
+from fastvid.evaluation import benchmark, training_speed
+from fastvid.evaluation.training_speed import (
+    PRECISIONS,
+    STAGES,
+    TrainingStep,
+    measure_step,
+    settings,
+)
 from fastvid.training.data import GeneratedScenes, TrainingSamples
 
 CPU = torch.device("cpu")
@@ -49,4 +57,15 @@ def test_shares_are_of_the_same_round(config):
 
 def test_only_architectures_are_trained():
     with pytest.raises(ValueError, match="takes architectures"):
-        training_speed.benchmark(["starry_night"], 1, "cpu")
+        training_speed.benchmark(["starry_night"], 1, "cpu", PRECISIONS)
+
+
+def test_the_command_writes_the_table_of_a_training_step(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training_speed, "settings", lambda _net: config)
+    target = tmp_path / "training.md"
+    words = ["--training", "--nets", "nano", "--rounds", "1", "--device", "cpu"]
+    parser = argparse.ArgumentParser()
+    benchmark.add_arguments(parser)
+    assert benchmark.run(parser.parse_args([*words, "--markdown", str(target)])) == 0
+    assert "| nano | 32-true |" in target.read_text()
+    assert "judged by vgg19" in capsys.readouterr().out

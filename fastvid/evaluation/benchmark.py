@@ -87,6 +87,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--training", action="store_true", help="measure training steps instead of painting"
     )
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=training_speed.PRECISIONS,
+        default=[training_speed.PRECISIONS[0]],
+        help="of --training; bf16-mixed is slow where the processor does not compute in it; "
+        "default: 32-true",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(usage_error=parser.error)
 
@@ -110,7 +118,9 @@ def run(args: argparse.Namespace) -> int:
             check_target(path, args.overwrite)
     clock = Run()
     if args.training:
-        report, tables = training_speed.benchmark(args.nets, args.rounds, args.device)
+        report, tables = training_speed.benchmark(
+            args.nets, args.rounds, args.device, args.precision
+        )
         show(tables[0].text())
     else:
         with tempfile.TemporaryDirectory(prefix="fastvid-benchmark-") as folder:

@@ -141,7 +141,7 @@ def measure_step(config: TrainConfig, precision: str, rounds: int, device: torch
 
 
 def benchmark(
-    nets: Sequence[str], rounds: int, device: str, precisions: Sequence[str] = PRECISIONS
+    nets: Sequence[str], rounds: int, device: str, precisions: Sequence[str]
 ) -> tuple[dict[str, Any], list[Table]]:
     """Report and table of `fastvid benchmark --training`.
 
