@@ -165,6 +165,14 @@ def test_original_program_can_be_had_without_the_retry(caplog: pytest.LogCapture
     assert "lower the weights" in caplog.text
 
 
+def test_picture_that_runs_away_is_refused() -> None:
+    frame = torch.full((1, 3, 8, 8), float("inf"))
+    options = recipe(weights=Weights(content=0, style=0, tv=0))
+    anchor = Anchor(torch.zeros_like(frame), torch.ones(1, 1, 8, 8))
+    with pytest.raises(RuntimeError, match=r"after 0 iterations: .* not finite .* optimizer=adam"):
+        paint_image(tiny_vgg(["relu1_1"]), options, frame, {}, frame, 0, [anchor])
+
+
 def test_texture_and_content_alone_need_no_other_term() -> None:
     texture = paint(recipe(weights=Weights(content=0, tv=0)))
     content = paint(recipe(weights=Weights(style=0, tv=0)))

@@ -163,12 +163,13 @@ def paint_image(
                     objective, start, rule, recipe.history_size, on_iteration, RETRY_STEP
                 )
     after = objective.losses(descent.pixels)
+    history = descent.history or [after]
     if not math.isfinite(after.total):
         raise RuntimeError(
-            f"the picture is lost after {descent.num_iterations} iterations: its loss grew from "
-            f"{descent.history[0].total:.3g} beyond all numbers; use optimizer=adam or lower weights"
+            f"the picture is lost after {descent.num_iterations} iterations: its loss, "
+            f"{history[0].total:.3g} at the start, is not finite any more; use optimizer=adam or "
+            "lower weights"
         )
-    history = descent.history or [after]
     return Painted(
         recipe.mode.decode(descent.pixels),
         history[0],
