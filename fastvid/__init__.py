@@ -22,11 +22,12 @@ def load(
     style: str | Path = "starry_night",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     engine: Literal["auto", "onnxruntime", "openvino", "tensorrt"] = "auto",
+    tile_px: int | None = None,
 ) -> "OnnxStylizer":
     """The stylizer of a shipped style or of an ONNX file; see `fastvid.runtime.stylizer.load`."""
     from fastvid.runtime import stylizer
 
-    return stylizer.load(style, device, engine)
+    return stylizer.load(style, device, engine, tile_px)
 
 
 def stylize(
@@ -40,8 +41,8 @@ def stylize(
         source: video file, image, folder of images, printf or glob pattern of images.
         target: what to write; None is `<stem>.<style>.<ext>` beside the source.
         **options: `style`, `strength`, `keep_colors`, `height_px`, `start_s`, `end_s`,
-            `side_by_side`, `statistics`, `device`, `engine`, `crf`, `preset`, `codec`, `audio`,
-            `overwrite`, `stylizer`, `on_progress`; see `fastvid.runtime.pipeline.stylize`.
+            `side_by_side`, `statistics`, `device`, `engine`, `tile_px`, `crf`, `preset`, `codec`,
+            `audio`, `overwrite`, `stylizer`, `on_progress`; see `fastvid.runtime.pipeline.stylize`.
     """
     from fastvid.runtime import pipeline
 

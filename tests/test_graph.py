@@ -1,14 +1,18 @@
 """The rewritten graph against the exporter's own, through ONNX Runtime; no training."""
 
+from functools import cache
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from onnx_nets import invert_net, norm_net
 
 from fastvid.export import export_onnx
 from fastvid.nets import build_net
 from fastvid.runtime.graph.network import Network
+from fastvid.runtime.graph.reach import reach_px
 from fastvid.runtime.graph.rewriting import (
     merge_input,
     merge_output,
@@ -17,6 +21,7 @@ from fastvid.runtime.graph.rewriting import (
     split_upsampling,
 )
 from fastvid.runtime.graph.statistics import add_statistics, fold_statistics
+from fastvid.runtime.stylizer import OnnxStylizer
 
 SIZES = [(37, 53), (48, 64), (16, 16)]
 TINY = {
@@ -25,17 +30,21 @@ TINY = {
 }
 
 
+# Exporting takes seconds each; `base` has every shape of graph but the depthwise convolutions.
+NAMES = ["base", pytest.param("nano", marks=pytest.mark.slow)]
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Small nets with random weights, through the real exporter, by name."""
-    torch = pytest.importorskip("torch")
-    folder = tmp_path_factory.mktemp("nets")
-    models = {}
-    for name, settings in TINY.items():
+    """Small nets with random weights, through the real exporter: called with their name."""
+
+    @cache
+    def export(name):
         torch.manual_seed(0)
-        path = export_onnx(build_net(name, settings), folder / f"{name}.onnx", {})
-        models[name] = path.read_bytes()
-    return models
+        path = tmp_path_factory.mktemp("nets") / f"{name}.onnx"
+        return export_onnx(build_net(name, TINY[name]), path, {}).read_bytes()
+
+    return export
 
 
 def run(model, **inputs):
@@ -65,17 +74,17 @@ def ops(model):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_rewritten_network_paints_the_same(exported, name, size):
     frames = noise(size)
-    plain, held = exported[name], folded(exported[name], frames)
+    plain, held = exported(name), folded(exported(name), frames)
     assert largest_difference(plain, rewrite(plain, size), frames) <= 1
     assert largest_difference(held, rewrite(held, size), frames) <= 1
 
 
-@pytest.mark.parametrize("name", ["base", "nano"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_rewriting_finds_its_place_in_the_fast_networks(exported, name):
-    network = Network(folded(exported[name], noise()))
+    network = Network(folded(exported(name), noise()))
     network.fix_size((37, 53))
     assert pad_once(network, (37, 53))
     assert merge_input(network)
@@ -96,12 +105,12 @@ def test_a_grey_border_stays_grey_when_the_scaling_is_merged(exported):
     # Zero padding after (x / 255 - 0.5) * 4 means mid-grey; on the bytes themselves, black.
     frames = np.full((1, 32, 32, 3), 255, np.uint8)
     frames[:, 8:24, 8:24] = noise((16, 16), 1)
-    model = folded(exported["base"], frames)
+    model = folded(exported("base"), frames)
     assert largest_difference(model, rewrite(model, (32, 32)), frames) <= 1
 
 
 def test_statistics_come_before_the_last_layers_run(exported):
-    found = ops(add_statistics(exported["base"]))
+    found = ops(add_statistics(exported("base")))
     assert "Resize" not in found
     assert "Cast" in found
 
@@ -142,3 +151,45 @@ def test_a_norm_with_a_computed_scale_is_refused():
     norm.input[1] = network.add("Relu", [norm.input[1]])
     with pytest.raises(ValueError, match="computes its scale while running"):
         add_statistics(network.to_bytes())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_sees_no_further_than_its_reach(exported, name):
+    frames = noise((160, 200), 2)
+    frames[1, :, 100:] = frames[0, :, 100:]
+    model = folded(exported(name), frames)
+    reach, cell = reach_px(model)
+    assert cell == 4
+    assert reach < 100
+    painted = run(model, frames=frames)["stylized"].astype(int)
+    changed = np.flatnonzero((painted[0] != painted[1]).any((0, 2)))
+    assert changed.min() < 10
+    assert 100 <= changed.max() < 100 + reach
+
+
+@pytest.mark.parametrize("size", [(97, 150), (160, 64)])
+@pytest.mark.parametrize("name", NAMES)
+def test_tiles_are_equal_to_the_whole_picture(exported, name, size):
+    frame = noise(size, 1)
+    whole = OnnxStylizer(exported(name), name, "cpu", "onnxruntime")
+    tiled = OnnxStylizer(exported(name), name, "cpu", "onnxruntime", tile_px=30)
+    for stylizer in (whole, tiled):
+        stylizer.adapt(frame)
+    np.testing.assert_array_equal(tiled(frame), whole(frame))
+
+
+def test_tiles_share_the_statistics_of_their_frame():
+    tiled = OnnxStylizer(norm_net(), "net", "cpu", "onnxruntime", tile_px=16)
+    whole = OnnxStylizer(norm_net(), "net", "cpu", "onnxruntime")
+    frames = noise((40, 50))
+    assert abs(tiled(frames).astype(int) - whole(frames)).max() <= 1
+
+
+def test_tiles_of_a_network_without_norms_need_no_statistics():
+    tiled = OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime", tile_px=16)
+    np.testing.assert_array_equal(tiled(noise((40, 50))), 255 - noise((40, 50)))
+
+
+def test_a_tile_smaller_than_the_networks_take_is_refused():
+    with pytest.raises(ValueError, match="tile is 8 pixels, expected at least 16"):
+        OnnxStylizer(invert_net(), "net", "cpu", tile_px=8)

@@ -103,6 +103,10 @@ def make_parser() -> Parser:
         "--engine", choices=ENGINES, default="auto",
         help="default: the fastest that works here; openvino is an extra",
     )  # fmt: skip
+    parser.add_argument(
+        "--tile", dest="tile_px", type=int, metavar="PX",
+        help="paint larger pictures in tiles of this side: less memory, more time, equal pixels",
+    )  # fmt: skip
     out = parser.add_argument_group("output")
     out.add_argument("--crf", type=float, metavar="N", help="quality, lower is better")
     out.add_argument(
@@ -129,6 +133,8 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(f"--strength is {args.strength}, expected 0 to 1")
     if args.height_px is not None and args.height_px < MIN_SIDE_PX:
         parser.error(f"--height is {args.height_px}, expected at least {MIN_SIDE_PX}")
+    if args.tile_px is not None and args.tile_px < MIN_SIDE_PX:
+        parser.error(f"--tile is {args.tile_px}, expected at least {MIN_SIDE_PX}")
     for name, value in (("--start", args.start_s), ("--end", args.end_s)):
         if value is not None and not 0 <= value < math.inf:
             parser.error(f"{name} is {value}, expected seconds from the beginning")
@@ -217,7 +223,8 @@ class _Run:
     def stylizer(self) -> Stylizer:
         """The network, loaded when the first source and target are known to be sound."""
         self.hopeless = True
-        stylizer = load(self.args.model or self.args.style, self.args.device, self.args.engine)
+        args = self.args
+        stylizer = load(args.model or args.style, args.device, args.engine, args.tile_px)
         self.hopeless = False
         log.info("style %s, engine %s", stylizer.name, stylizer.engine)
         return stylizer

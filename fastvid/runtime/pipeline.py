@@ -19,6 +19,7 @@ from fastvid.runtime.finish import Finish
 from fastvid.runtime.gallery import DEFAULT_STYLE
 from fastvid.runtime.jobs import default_target
 from fastvid.runtime.report import Report, free_memory_mib
+from fastvid.runtime.stages import QUEUE_LENGTH
 from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, EngineName, Stylizer, load
 from fastvid.video import (
     OUTPUT_FILM_SUFFIXES,
@@ -32,8 +33,10 @@ from fastvid.video import (
 from fastvid.video.stills import is_sequence, list_images
 
 Audio = Literal["copy", "aac", "none"]
-# What the networks take at least in ONNX Runtime on the CPU; `base` was measured at 410.
-MIN_BYTES_PER_PIXEL = 300
+# What the networks take at least in ONNX Runtime on the CPU, painted whole; `base` was measured
+# at 115.
+MIN_BYTES_PER_PIXEL = 80
+QUEUE_BYTES = 2**26  # of source frames between two stages
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def stylize(
     statistics: Statistics = "shot",
     device: Device = "auto",
     engine: EngineName = "auto",
+    tile_px: int | None = None,
     crf: float | None = None,
     preset: str | None = None,
     codec: str | None = None,
@@ -97,12 +101,13 @@ def stylize(
             a film show: steadier and faster; `frame` takes every frame's own, as images always do.
         device: `auto`, `cpu` or `cuda` (fails where CUDA would not really run).
         engine: `auto`, the fastest that works, `onnxruntime`, `openvino` or `tensorrt`.
+        tile_px: side of the tiles that larger pictures are painted in; less memory, equal pixels.
         crf: quality, lower is better; None is the encoder's sensible value.
         preset: speed of the encoder, `ultrafast` to `veryslow`; None is `veryfast` for H.264.
         codec: FFmpeg's name of the encoder; None is H.264.
         audio: `copy` the packets, encode `aac`, or `none`.
         overwrite: replace an existing target.
-        stylizer: a loaded one, in place of what `style`, `device` and `engine` would load.
+        stylizer: a loaded one, in place of what `style` to `tile_px` would load.
         on_progress: called with (frames written, frames expected or None) from another thread.
 
     Raises:
@@ -118,7 +123,7 @@ def stylize(
     if target is not None:
         check(reader, Path(target), overwrite)  # cheap, so before a network is loaded
     if stylizer is None:
-        stylizer = load(style, device, engine)
+        stylizer = load(style, device, engine, tile_px)
     target = default_target(reader.source, stylizer.name) if target is None else Path(target)
     return paint(
         reader, target, stylizer, finish, encoding, (start_s, end_s), on_progress, statistics
@@ -155,6 +160,7 @@ def paint(
     if statistics == "frame":
         stylizer.adapt(None)  # it may still hold those of another film
     expected = expected_frames(source.info, *excerpt_s)
+    h, w = source.size
     film = Film(
         source,
         lambda: open_target(source, target, finish, encoding, excerpt_s),
@@ -162,6 +168,7 @@ def paint(
         finish,
         expected,
         on_progress,
+        length=min(QUEUE_LENGTH, max(1, QUEUE_BYTES // (3 * h * w))),
         statistics=statistics,
     )
     return film.run()

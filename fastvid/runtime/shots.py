@@ -10,7 +10,7 @@ from fastvid.video import Frame
 
 # How far ahead of the painting a shot is looked at: its statistics are those of its beginning.
 LOOK_AHEAD_FRAMES = 48
-LOOK_AHEAD_BYTES = 2**28
+LOOK_AHEAD_BYTES = 2**27
 KEY_FRAMES = 4
 # Longest run of frames that belongs to the shot around it though it looks like another: a flash.
 FLASH_FRAMES = 3
@@ -44,7 +44,7 @@ class _Seen:
 def in_shots(frames: Iterable[Frame]) -> Iterator[ShotFrame]:
     """The frames of a film in order, each shot's key frames with its first frame.
 
-    Up to `LOOK_AHEAD_FRAMES` frames, or 256 MiB of them, are held; the key frames are spread over
+    Up to `LOOK_AHEAD_FRAMES` frames, or 128 MiB of them, are held; the key frames are spread over
     the part of the shot among them. A run of frames of one colour separates shots; it has no
     statistics of its own but goes on with those of the shot before, or, at the beginning of a
     film, of the shot after it, if that begins within the look-ahead. The same frames always give
@@ -85,7 +85,7 @@ def _limit(held: list[_Seen]) -> int:
 def _look(frame: Frame) -> _Seen:
     step = max(1, frame.image.shape[0] // _SEARCH_HEIGHT_PX)
     sparse = frame.image[::step, ::step]
-    blank = bool(sparse[::2, ::2].reshape(-1, 3).std(0).max() < BLANK_DEVIATION)
+    blank = bool(sparse[::8, ::8].reshape(-1, 3).std(0).max() < BLANK_DEVIATION)
     return _Seen(frame, color_histogram(sparse), blank)
 
 

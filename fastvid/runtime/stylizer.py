@@ -19,8 +19,10 @@ from fastvid.runtime.engines.choice import (
 )
 from fastvid.runtime.engines.protocol import Engine, first_line
 from fastvid.runtime.gallery import DEFAULT_STYLE, find_model
+from fastvid.runtime.graph.reach import reach_px
 from fastvid.runtime.graph.rewriting import rewrite
 from fastvid.runtime.graph.statistics import Moments, add_statistics, fold_statistics
+from fastvid.runtime.tiles import paint_tiles
 
 __all__ = [
     "DEVICES",
@@ -69,7 +71,12 @@ class OnnxStylizer:
     """
 
     def __init__(
-        self, model: bytes, name: str, device: Device = "auto", engine: EngineName = "auto"
+        self,
+        model: bytes,
+        name: str,
+        device: Device = "auto",
+        engine: EngineName = "auto",
+        tile_px: int | None = None,
     ) -> None:
         """Check the file, choose the engine and paint one small frame with it.
 
@@ -78,6 +85,8 @@ class OnnxStylizer:
             name: of the style.
             device: `auto` falls back to the CPU and says why; `cuda` fails instead.
             engine: `auto` is the fastest that works, or one of `ENGINES`.
+            tile_px: side of the tiles that larger pictures are painted in, which takes less memory
+                and more time; None paints them whole. The pixels are equal.
 
         Raises:
             ValueError: if the bytes are no network of the contract, or the names contradict.
@@ -85,10 +94,14 @@ class OnnxStylizer:
         """
         self.name = name
         self.metadata: Mapping[str, str] = _check_contract(model, name)
+        if tile_px is not None and tile_px < MIN_SIDE_PX:
+            raise ValueError(f"tile is {tile_px} pixels, expected at least {MIN_SIDE_PX}")
+        self._tile_px = tile_px
         self._model = self._held = model
         self._measuring: tuple[tuple[int, int], ort.InferenceSession] | None = None
         self._painting: tuple[tuple[int, int], Engine] | None = None
         self._statistics = add_statistics(model)
+        self._reach: tuple[int, int] | None = None
         probe = np.random.default_rng(0).integers(0, 256, (1, *_TRIAL_SIZE, 3), dtype=np.uint8)
         trial = rewrite(self._fold(probe), _TRIAL_SIZE)
         self._make: Maker = choose(trial, probe, device, engine)
@@ -108,7 +121,23 @@ class OnnxStylizer:
         check_frames(frames)
         if len(frames) == 0:
             return frames.copy()
-        frames = np.ascontiguousarray(frames)
+        if self._tile_px is not None and self._tile_px < max(frames.shape[1:3]):
+            return np.stack([self._paint_tiled(frame, self._tile_px) for frame in frames])
+        return self._paint(np.ascontiguousarray(frames))
+
+    def _paint_tiled(self, frame: np.ndarray, tile_px: int) -> np.ndarray:
+        if self._held is self._model and self._statistics is not None:
+            # A tile must not be normalised by itself: hold the frame's statistics meanwhile.
+            self.adapt(frame[None])
+            try:
+                return self._paint_tiled(frame, tile_px)
+            finally:
+                self.adapt(None)
+        if self._reach is None:
+            self._reach = reach_px(self._held)
+        return paint_tiles(self._paint, frame, tile_px, *self._reach)
+
+    def _paint(self, frames: np.ndarray) -> np.ndarray:
         engine = self._engine_for(frames)
         if len(frames) == 1 or engine.device != "cpu":
             return engine(frames)
@@ -144,7 +173,7 @@ class OnnxStylizer:
         size = frames.shape[1:3]
         if self._measuring is None or self._measuring[0] != size:
             measuring = rewrite(self._statistics, size)
-            self._measuring = size, onnx_cpu.open_session(measuring)
+            self._measuring = size, onnx_cpu.open_session(measuring, lean=True)
         _, session = self._measuring
         options = ort.RunOptions()
         # What a large frame takes is given back, the painting needs it next.
@@ -166,7 +195,10 @@ class OnnxStylizer:
 
 
 def load(
-    style: str | Path = DEFAULT_STYLE, device: Device = "auto", engine: EngineName = "auto"
+    style: str | Path = DEFAULT_STYLE,
+    device: Device = "auto",
+    engine: EngineName = "auto",
+    tile_px: int | None = None,
 ) -> OnnxStylizer:
     """The stylizer of a shipped style or of an ONNX file.
 
@@ -174,6 +206,7 @@ def load(
         style: a name of `fastvid.list_styles()`, or the path of an ONNX file.
         device: `auto`, `cpu` or `cuda`; see `OnnxStylizer`.
         engine: `auto`, `onnxruntime`, `openvino` or `tensorrt`.
+        tile_px: see `OnnxStylizer`.
 
     Raises:
         FileNotFoundError: if the path does not exist.
@@ -181,7 +214,8 @@ def load(
         RuntimeError: if the device or engine asked for would not run the network.
     """
     path = find_model(style)
-    return OnnxStylizer(path.read_bytes(), path.name.removesuffix(".onnx"), device, engine)
+    name = path.name.removesuffix(".onnx")
+    return OnnxStylizer(path.read_bytes(), name, device, engine, tile_px)
 
 
 def check_frames(frames: np.ndarray) -> None:

@@ -23,6 +23,7 @@ ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "openvino", "tensorrt"
 # From an ONNX file fixed to one size, and frames of that size to try it on.
 Maker = Callable[[bytes, np.ndarray], Engine]
 _TRIAL_RUNS = 5
+_LARGE_PIXELS = 2**21  # more than 1920x1080: memory matters more than the last percent of speed
 
 
 def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) -> Maker:
@@ -100,7 +101,8 @@ def _race(first: Engine, second: Engine, probe: np.ndarray) -> tuple[float, floa
 
 
 def _make_cpu(model: bytes, probe: np.ndarray) -> Engine:
-    return OnnxCpu(model)
+    h, w = probe.shape[1:3]
+    return OnnxCpu(model, lean=h * w > _LARGE_PIXELS)
 
 
 def _make_cuda(model: bytes, probe: np.ndarray) -> Engine:

@@ -38,7 +38,16 @@ def add_statistics(model: bytes) -> bytes | None:
         # E[(x - m)^2], not E[x^2] - m^2: the latter cancels in float32
         centered = network.add("Sub", [norm.input[0], mean])
         squared = network.add("Mul", [centered, centered])
-        names += [mean, network.add("GlobalAveragePool", [squared], f"{_VARIANCE}{i}")]
+        variance = network.add("GlobalAveragePool", [squared], f"{_VARIANCE}{i}")
+        names += [mean, variance]
+        # The norm goes on from there. Left whole it would compute them again, and a runtime that
+        # put the moments off would keep the inputs of all norms: 3.6 GB at 3840x2160.
+        network.remove(norm)
+        scale, bias, epsilon = _parameters(network, norm)
+        root = network.add("Add", [variance, network.constant(np.float32(epsilon))])
+        factor = network.add("Div", [_column(network, scale), network.add("Sqrt", [root])])
+        scaled = network.add("Mul", [centered, factor])
+        network.add("Add", [scaled, _column(network, bias)], norm.output[0])
     network.set_outputs(names)
     return network.to_bytes()
 
@@ -60,8 +69,7 @@ def fold_statistics(model: bytes, measured: Sequence[Moments]) -> bytes:
             [frame[f"{_MEAN}{i}"] for frame in measured],
             [frame[f"{_VARIANCE}{i}"] for frame in measured],
         )
-        scale, bias = (network.constants[name] for name in norm.input[1:])
-        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+        scale, bias, epsilon = _parameters(network, norm)
         factor = scale / np.sqrt(variance + epsilon)
         shift = bias - mean * factor
         before = network.producer(norm.input[0])
@@ -74,12 +82,8 @@ def fold_statistics(model: bytes, measured: Sequence[Moments]) -> bytes:
             )
             before.output[0] = norm.output[0]
         else:
-            columns = [
-                network.constant(value.astype(np.float32)[:, None, None])  # against (N, C, H, W)
-                for value in (factor, shift)
-            ]
-            scaled = network.add("Mul", [norm.input[0], columns[0]])
-            network.add("Add", [scaled, columns[1]], norm.output[0])
+            scaled = network.add("Mul", [norm.input[0], _column(network, factor)])
+            network.add("Add", [scaled, _column(network, shift)], norm.output[0])
     return network.to_bytes()
 
 
@@ -116,6 +120,17 @@ def _norms(network: Network) -> list[onnx.NodeProto]:
                 "constants; export the network again"
             )
     return norms
+
+
+def _parameters(network: Network, norm: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray, float]:
+    """Scale (C,), bias (C,) and epsilon of a norm."""
+    scale, bias = (network.constants[name] for name in norm.input[1:])
+    return scale, bias, next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+
+
+def _column(network: Network, values: np.ndarray) -> str:
+    """One number a channel, stored so that it meets (N, C, H, W)."""
+    return network.constant(values.astype(np.float32)[:, None, None])
 
 
 def _pool(

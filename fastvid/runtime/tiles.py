@@ -1,0 +1,45 @@
+"""A picture painted in tiles, pixel for pixel as if it had been painted whole."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+
+def paint_tiles(
+    paint: Callable[[np.ndarray], np.ndarray],
+    frame: np.ndarray,
+    tile_px: int,
+    reach_px: int,
+    cell_px: int,
+) -> np.ndarray:
+    """Paint a picture through windows that overlap by what the network sees.
+
+    All windows have one size, because engines are built for one. They start at multiples of the
+    network's cell, and the picture is first extended to such multiples by repeating its last row
+    and column, as the networks do themselves.
+
+    Args:
+        paint: a network with folded statistics; uint8 (1, H, W, 3) to the same.
+        frame: uint8 RGB (H, W, 3).
+        tile_px: side of a tile, rounded up to a multiple of the cell.
+        reach_px: how far the network sees, a multiple of the cell.
+        cell_px: see `graph.reach`.
+    """
+    h, w = frame.shape[:2]
+    whole = np.pad(frame, ((0, -h % cell_px), (0, -w % cell_px), (0, 0)), mode="edge")
+    tile = -(-tile_px // cell_px) * cell_px
+    window = [min(side, tile + 2 * reach_px) for side in whole.shape[:2]]
+    painted = np.empty_like(whole)
+    for y, top in _starts(whole.shape[0], window[0], tile, reach_px):
+        for x, left in _starts(whole.shape[1], window[1], tile, reach_px):
+            part = paint(whole[None, top : top + window[0], left : left + window[1]])[0]
+            target = painted[y : y + tile, x : x + tile]
+            rows, columns = target.shape[:2]
+            target[:] = part[y - top : y - top + rows, x - left : x - left + columns]
+    return painted[:h, :w]
+
+
+def _starts(side: int, window: int, tile: int, reach: int) -> Iterator[tuple[int, int]]:
+    """Where each tile and its window start along one side."""
+    for start in range(0, side, tile):
+        yield start, min(max(0, start - reach), side - window)
