@@ -1,0 +1,117 @@
+import importlib.util
+import logging
+import sys
+
+import numpy as np
+import pytest
+from onnx_nets import invert_net, norm_net
+
+from fastvid.runtime.engines import choice
+from fastvid.runtime.engines.onnx_cpu import NAME as ONNX_CPU
+from fastvid.runtime.engines.onnx_gpu import CUDA, OnnxGpu, why_not
+from fastvid.runtime.engines.openvino import MIN_PSNR_DB, OpenVino, psnr
+from fastvid.runtime.engines.protocol import Unavailable
+from fastvid.runtime.stylizer import OnnxStylizer
+
+has_openvino = importlib.util.find_spec("openvino") is not None
+needs_openvino = pytest.mark.skipif(not has_openvino, reason="OpenVINO is not installed")
+
+
+def noise(n=1, h=37, w=53):
+    return np.random.default_rng(0).integers(0, 256, (n, h, w, 3), dtype=np.uint8)
+
+
+@needs_openvino
+def test_openvino_paints_as_onnx_runtime_does():
+    frames = noise(2)
+    painted = []
+    for engine in ("openvino", "onnxruntime"):
+        stylizer = OnnxStylizer(norm_net(), "net", "cpu", engine)
+        stylizer.adapt(frames)
+        painted.append(stylizer(frames))
+        assert stylizer.device == "cpu"
+    assert psnr(*painted) >= MIN_PSNR_DB
+
+
+@needs_openvino
+def test_openvino_says_its_precision():
+    assert OnnxStylizer(invert_net(), "net", "cpu", "openvino").engine.split()[2] in (
+        "fp32",
+        "bf16",
+    )
+
+
+def test_a_missing_openvino_is_named_and_auto_does_without(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)  # importing it fails from now on
+    with pytest.raises(RuntimeError, match=r"engine openvino: OpenVINO is not installed; pip"):
+        OnnxStylizer(invert_net(), "net", "cpu", "openvino")
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
+    assert OnnxStylizer(invert_net(), "net", "cpu").engine == ONNX_CPU
+
+
+def test_auto_says_which_engine_is_faster(caplog, monkeypatch):
+    class Slow:
+        name, device = "Slow 1.0", "cpu"
+
+        def __init__(self, model, probe):
+            self.calls = 0
+
+        def __call__(self, frames):
+            return frames
+
+    speeds = iter([(2.0, 5.0), (5.0, 2.0)])
+    monkeypatch.setattr(choice, "OpenVino", Slow)
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(choice, "_race", lambda first, second, probe: next(speeds))
+    with caplog.at_level(logging.INFO):
+        first, second = (OnnxStylizer(invert_net(), "net", "cpu").engine for _ in range(2))
+    assert (first, second) == (ONNX_CPU, "Slow 1.0")
+    assert f"engine auto: {ONNX_CPU}, the faster one on a small frame ({ONNX_CPU} 2.0 ms, " in (
+        caplog.text
+    )
+    assert "engine auto: Slow 1.0, the faster one" in caplog.text
+
+
+def test_an_engine_that_fails_in_the_race_is_not_taken(monkeypatch, caplog):
+    class Broken:
+        def __init__(self, model, probe):
+            raise Unavailable("no such instruction")
+
+    monkeypatch.setattr(choice, "OpenVino", Broken)
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: True)
+    with caplog.at_level(logging.INFO):
+        assert OnnxStylizer(invert_net(), "net", "cpu").engine == ONNX_CPU
+    assert "no such instruction" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "expected"),
+    [
+        ("cuda", "openvino", "engine openvino does not run on device cuda"),
+        ("cpu", "tensorrt", "engine tensorrt does not run on device cpu"),
+        ("cpu", "torch", "engine is 'torch'; choices: auto, onnxruntime, openvino, tensorrt"),
+    ],
+)
+def test_names_that_contradict_are_refused(device, engine, expected):
+    with pytest.raises(ValueError, match=expected):
+        OnnxStylizer(invert_net(), "net", device, engine)
+
+
+def test_tensorrt_is_an_error_where_it_does_not_run():
+    if why_not(CUDA) is None:
+        pytest.skip("this machine has an NVIDIA card")
+    with pytest.raises(RuntimeError, match=r"engine tensorrt: .*; --engine auto takes another"):
+        OnnxStylizer(invert_net(), "net", "auto", "tensorrt")
+    with pytest.raises(Unavailable):
+        OnnxGpu(invert_net())
+
+
+def test_openvino_refuses_what_is_no_network():
+    with pytest.raises(Unavailable, match="OpenVINO"):
+        OpenVino(b"no graph", noise())
+
+
+def test_psnr_of_equal_pictures_is_infinite_and_of_one_level_known():
+    assert psnr(noise(), noise()) == float("inf")
+    zero = np.zeros((1, 4, 4, 3), np.uint8)
+    assert psnr(zero, zero + 1) == pytest.approx(48.13, abs=0.01)  # 20 log10 255
