@@ -40,9 +40,10 @@ def stylize(
     Args:
         source: video file, image, folder of images, printf or glob pattern of images.
         target: what to write; None is `<stem>.<style>.<ext>` beside the source.
-        **options: `style`, `strength`, `keep_colors`, `height_px`, `start_s`, `end_s`,
-            `side_by_side`, `statistics`, `device`, `engine`, `tile_px`, `crf`, `preset`, `codec`,
-            `audio`, `overwrite`, `stylizer`, `on_progress`; see `fastvid.runtime.pipeline.stylize`.
+        **options: `style`, `strength`, `keep_colors`, `height_px`, `work_height_px`,
+            `start_s`, `end_s`, `side_by_side`, `statistics`, `device`, `engine`, `tile_px`,
+            `crf`, `preset`, `codec`, `audio`, `overwrite`, `stylizer`, `on_progress`; see
+            `fastvid.runtime.pipeline.stylize`.
     """
     from fastvid.runtime import pipeline
 

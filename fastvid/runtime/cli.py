@@ -26,6 +26,7 @@ from fastvid.runtime.finish import Finish
 from fastvid.runtime.gallery import DEFAULT_STYLE, find_model
 from fastvid.runtime.jobs import Job, plan
 from fastvid.runtime.pipeline import Encoding, check, paint, stylize
+from fastvid.runtime.reduced import Reduced
 from fastvid.runtime.report import Report, write_json
 from fastvid.runtime.stylizer import DEVICES, ENGINES, MIN_SIDE_PX, Stylizer, load
 from fastvid.video import MediaError, VideoReader
@@ -89,6 +90,10 @@ def make_parser() -> Parser:
         help="rows to paint and to write; default: the source's",
     )  # fmt: skip
     look.add_argument(
+        "--work-height", dest="work_height_px", type=int, metavar="PX",
+        help="rows to paint only: the painting is enlarged along the source's edges",
+    )  # fmt: skip
+    look.add_argument(
         "--side-by-side", action="store_true", help="source and painting in one picture"
     )
     look.add_argument(
@@ -131,10 +136,13 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
         )
     if not 0 <= args.strength <= 1:
         parser.error(f"--strength is {args.strength}, expected 0 to 1")
-    if args.height_px is not None and args.height_px < MIN_SIDE_PX:
-        parser.error(f"--height is {args.height_px}, expected at least {MIN_SIDE_PX}")
-    if args.tile_px is not None and args.tile_px < MIN_SIDE_PX:
-        parser.error(f"--tile is {args.tile_px}, expected at least {MIN_SIDE_PX}")
+    for name, pixels in (
+        ("--height", args.height_px),
+        ("--work-height", args.work_height_px),
+        ("--tile", args.tile_px),
+    ):
+        if pixels is not None and pixels < MIN_SIDE_PX:
+            parser.error(f"{name} is {pixels}, expected at least {MIN_SIDE_PX}")
     for name, value in (("--start", args.start_s), ("--end", args.end_s)):
         if value is not None and not 0 <= value < math.inf:
             parser.error(f"{name} is {value}, expected seconds from the beginning")
@@ -224,7 +232,9 @@ class _Run:
         """The network, loaded when the first source and target are known to be sound."""
         self.hopeless = True
         args = self.args
-        stylizer = load(args.model or args.style, args.device, args.engine, args.tile_px)
+        stylizer: Stylizer = load(args.model or args.style, args.device, args.engine, args.tile_px)
+        if args.work_height_px is not None:
+            stylizer = Reduced(stylizer, args.work_height_px)
         self.hopeless = False
         log.info("style %s, engine %s", stylizer.name, stylizer.engine)
         return stylizer

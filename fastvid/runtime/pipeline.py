@@ -18,6 +18,7 @@ from fastvid.runtime.film import (
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.gallery import DEFAULT_STYLE
 from fastvid.runtime.jobs import default_target
+from fastvid.runtime.reduced import Reduced
 from fastvid.runtime.report import Report, free_memory_mib
 from fastvid.runtime.stages import QUEUE_LENGTH
 from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, EngineName, Stylizer, load
@@ -67,6 +68,7 @@ def stylize(
     strength: float = 1.0,
     keep_colors: bool = False,
     height_px: int | None = None,
+    work_height_px: int | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
     side_by_side: bool = False,
@@ -94,6 +96,7 @@ def stylize(
         strength: 0 gives the source, 1 the painting, between them a blend.
         keep_colors: luma of the painting, chroma of the source.
         height_px: rows to paint and to write.
+        work_height_px: rows to paint only: the painting is enlarged along the source's edges.
         start_s: first instant, seconds from the beginning.
         end_s: where to stop.
         side_by_side: source left, painting right, in one picture of twice the width.
@@ -124,6 +127,8 @@ def stylize(
         check(reader, Path(target), overwrite)  # cheap, so before a network is loaded
     if stylizer is None:
         stylizer = load(style, device, engine, tile_px)
+    if work_height_px is not None:
+        stylizer = Reduced(stylizer, work_height_px)
     target = default_target(reader.source, stylizer.name) if target is None else Path(target)
     return paint(
         reader, target, stylizer, finish, encoding, (start_s, end_s), on_progress, statistics

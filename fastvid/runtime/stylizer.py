@@ -43,12 +43,23 @@ _TRIAL_SIZE = (180, 320)
 
 
 class Stylizer(Protocol):
-    """What the pipeline needs from an engine."""
+    """What the pipeline needs of a network, whatever runs it."""
 
-    name: str
-    engine: str
-    device: str
-    metadata: Mapping[str, str]
+    @property
+    def name(self) -> str:
+        """Of the style, `starry_night`."""
+
+    @property
+    def engine(self) -> str:
+        """What really runs, for people: `ONNX Runtime 1.31.1 CPU`."""
+
+    @property
+    def device(self) -> str:
+        """Where it really runs, `cpu` or `cuda`."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file says about itself."""
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Paint uint8 RGB frames (N, H, W, 3); same shape and type out."""
