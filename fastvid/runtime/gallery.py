@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 STYLES_DIR = Path(__file__).resolve().parent.parent / "styles"
 DEFAULT_STYLE = "starry_night"
-# Of a card's scores.mean, shown in the table; `fastvid evaluate --card` writes them.
+# Of a card's scores.mean, shown in the table; `fastvid evaluate --cards` writes them.
 SCORES = ("style_distance", "stability_ratio_gap1")
 
 
