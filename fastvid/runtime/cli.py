@@ -23,7 +23,7 @@ from fastvid.runtime.console import (
 )
 from fastvid.runtime.film import STATISTICS, Interrupted, Source
 from fastvid.runtime.finish import Finish
-from fastvid.runtime.gallery import DEFAULT_STYLE, find_model
+from fastvid.runtime.gallery import DEFAULT_STYLE, find_models, name_of
 from fastvid.runtime.jobs import Job, plan
 from fastvid.runtime.pipeline import Encoding, check, paint, stylize
 from fastvid.runtime.reduced import Reduced
@@ -75,7 +75,10 @@ def make_parser() -> Parser:
     )  # fmt: skip
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--style", default=DEFAULT_STYLE, help="a shipped style; default: %(default)s"
+        "--style",
+        default=DEFAULT_STYLE,
+        help="a shipped style, or several with shares: "
+        "starry_night:0.7,the_scream:0.3; default: %(default)s",
     )
     which.add_argument("--model", metavar="FILE.onnx", type=Path, help="a network of your own")
     look = parser.add_argument_group("look")
@@ -155,7 +158,7 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
         parser.error("--start has no meaning for a camera; --end says how long to record")
     if args.model is None:
         try:
-            find_model(args.style)
+            find_models(args.style)
         except ValueError as error:
             parser.error(str(error))
 
@@ -166,7 +169,11 @@ class _Run:
     def __init__(self, args: argparse.Namespace, console: Console) -> None:
         self.args = args
         self.console = console
-        self.name = args.style if args.model is None else args.model.name.removesuffix(".onnx")
+        self.name = (
+            name_of(find_models(args.style))
+            if args.model is None
+            else args.model.name.removesuffix(".onnx")
+        )
         self.reports: list[Report] = []
         self.failures: list[dict[str, str]] = []
         self.hopeless = False  # the network cannot be loaded, so no further job need be tried

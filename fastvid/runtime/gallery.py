@@ -4,12 +4,17 @@ import argparse
 import difflib
 import json
 import logging
+import math
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
 
+# NAME:SHARE,NAME:SHARE; no slash follows, as it does in the path of a Windows drive
+_MIXTURE = re.compile(r":[^/\\,]*(,|$)")
 STYLES_DIR = Path(__file__).resolve().parent.parent / "styles"
 DEFAULT_STYLE = "starry_night"
 # Of a card's scores.mean, shown in the table; `fastvid evaluate --cards` writes them.
@@ -56,6 +61,44 @@ def find_model(style: str | Path, folder: Path = STYLES_DIR) -> Path:
     hint = f"; did you mean {near[0]}?" if near else ""
     choices = ", ".join(names) or "none is installed"
     raise ValueError(f"unknown style {text!r}; choices: {choices}{hint}")
+
+
+def find_models(style: str | Path, folder: Path = STYLES_DIR) -> dict[Path, float]:
+    """The ONNX files that a style or a mixture of styles stands for, each with its share.
+
+    Args:
+        style: as for `find_model`, or a mixture: `starry_night:0.7,the_scream:0.3`. Shares are
+            scaled to a sum of 1.
+        folder: where the named styles lie.
+
+    Raises:
+        FileNotFoundError, ValueError: as `find_model`; or the mixture is none.
+    """
+    if not isinstance(style, str) or not _MIXTURE.search(style):
+        return {find_model(style, folder): 1.0}
+    shares: dict[Path, float] = {}
+    for part in style.split(","):
+        name, _, number = part.strip().rpartition(":")
+        try:
+            share = float(number)
+        except ValueError:
+            share = math.nan
+        if not name or not 0 <= share < math.inf:
+            raise ValueError(f"style {style!r}: expected NAME:SHARE, found {part.strip()!r}")
+        path = find_model(name, folder)
+        shares[path] = shares.get(path, 0.0) + share
+    total = sum(shares.values())
+    if not total:
+        raise ValueError(f"style {style!r}: at least one share must be above 0")
+    return {path: share / total for path, share in shares.items() if share}
+
+
+def name_of(models: Mapping[Path, float]) -> str:
+    """`starry_night`, or for a mixture `starry_night70+the_scream30`; names the output files."""
+    names = {path.name.removesuffix(".onnx"): share for path, share in models.items()}
+    if len(names) == 1:
+        return next(iter(names))
+    return "+".join(f"{name}{100 * share:.0f}" for name, share in names.items())
 
 
 def _read_card(path: Path) -> dict[str, Any]:

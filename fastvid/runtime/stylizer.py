@@ -18,7 +18,8 @@ from fastvid.runtime.engines.choice import (
     choose,
 )
 from fastvid.runtime.engines.protocol import Engine, first_line
-from fastvid.runtime.gallery import DEFAULT_STYLE, find_model
+from fastvid.runtime.gallery import DEFAULT_STYLE, find_models, name_of
+from fastvid.runtime.graph.mixing import mix_networks
 from fastvid.runtime.graph.reach import reach_px
 from fastvid.runtime.graph.rewriting import rewrite
 from fastvid.runtime.graph.statistics import Moments, add_statistics, fold_statistics
@@ -211,22 +212,25 @@ def load(
     engine: EngineName = "auto",
     tile_px: int | None = None,
 ) -> OnnxStylizer:
-    """The stylizer of a shipped style or of an ONNX file.
+    """The stylizer of a shipped style, of an ONNX file, or of a mixture of them.
 
     Args:
-        style: a name of `fastvid.list_styles()`, or the path of an ONNX file.
+        style: a name of `fastvid.list_styles()`, the path of an ONNX file, or several names with
+            shares, `starry_night:0.7,the_scream:0.3`.
         device: `auto`, `cpu` or `cuda`; see `OnnxStylizer`.
         engine: `auto`, `onnxruntime`, `openvino` or `tensorrt`.
         tile_px: see `OnnxStylizer`.
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the style is unknown or the file is no network of the contract.
+        ValueError: if the style is unknown, the file is no network of the contract, or the styles
+            of a mixture are networks of different shape.
         RuntimeError: if the device or engine asked for would not run the network.
     """
-    path = find_model(style)
-    name = path.name.removesuffix(".onnx")
-    return OnnxStylizer(path.read_bytes(), name, device, engine, tile_px)
+    models = find_models(style)
+    files = [path.read_bytes() for path in models]
+    network = files[0] if len(files) == 1 else mix_networks(files, list(models.values()))
+    return OnnxStylizer(network, name_of(models), device, engine, tile_px)
 
 
 def check_frames(frames: np.ndarray) -> None:
