@@ -174,7 +174,8 @@ def build_samples(config: TrainConfig) -> tuple[TrainingSamples, Tensor]:
         kind = "clips" if has_clips(Path(data.root) / "video") else "synthetic"
         log.info("data: %s", kind)
     if kind == "synthetic":
-        scenes = GeneratedScenes()
+        height = round(data.crop_px * 9 / 7)  # room to cut the crops from, and no more to render
+        scenes = GeneratedScenes((height, round(height * 8 / 9) * 2))
         stills, movers = [scenes], [scenes]
         shown = np.stack(list(demo_frames(NUM_SAMPLE_FRAMES, (180, 320))))
     else:
