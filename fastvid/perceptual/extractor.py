@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from fastvid.perceptual.mini import MiniFeatures
-from fastvid.perceptual.vgg import candidate_files, load_vgg, reaches
+from fastvid.perceptual.vgg import candidate_files, load_vgg, reaches, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def choose(arch: str, layers: Sequence[str], data_root: Path | str) -> str:
     if arch != AUTO:
         return arch
     files = candidate_files("vgg19", Path(data_root))
-    if any(reaches(path, "vgg19", layers) for path in files):
+    if any(reaches(read_weights(path, "vgg19"), layers) for path in files):
         return "vgg19"
     log.info("no VGG-19 here: training with the small perceptual network (perceptual=vgg19 else)")
     return MINI

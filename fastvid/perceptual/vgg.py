@@ -205,9 +205,9 @@ def load_vgg(
         raise ValueError(f"{arch} has no layer {unknown[0]!r}; choose from {', '.join(index)}")
     seen = []
     for path in candidate_files(arch, root):
-        if reaches(path, arch, layers):
+        weights = read_weights(path, arch)
+        if reaches(weights, layers):
             log.info("%s features from %s", arch, path.name)
-            weights = read_weights(path, arch)
             return VGGFeatures(layers, weights, pooling=pooling, ceil_mode=ceil_mode)
         seen.append(path.name)
     path = download(arch, seen, root, deepest_layer=max(layers, key=index.__getitem__))
@@ -224,11 +224,11 @@ def candidate_files(arch: str, data_root: Path) -> list[Path]:
     return [p for p in [*named, *partial, folder / published, hub / published] if p.is_file()]
 
 
-def reaches(path: Path, arch: str, layers: Sequence[str]) -> bool:
-    """Whether a weight file holds the convolutions up to the deepest of the layers."""
-    index = layer_index(arch)
+def reaches(weights: VGGWeights, layers: Sequence[str]) -> bool:
+    """Whether the weights hold the convolutions up to the deepest of the layers."""
+    index = layer_index(weights.arch)
     deepest = max(index[name] for name in layers)
-    return f"features.{deepest}.weight" in read_weights(path, arch).tensors
+    return f"features.{deepest}.weight" in weights.tensors
 
 
 def read_weights(path: Path, arch: str) -> VGGWeights:
