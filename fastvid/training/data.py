@@ -167,8 +167,6 @@ class TrainingSamples(Dataset[Sample]):
         if rng.random() < self.real_fraction:
             sample = self.movers[rng.integers(len(self.movers))].pair(rng)
         if sample is None:
-            still = to_tensor(self._still_crop(rng, self.crop_px))
-            other = to_tensor(self._still_crop(rng, self.crop_px))
             # A margin lets the motion bring in what lies outside the crop.
             margin_px = self.crop_px + self.crop_px // 4
             still, other = (to_tensor(self._still_crop(rng, margin_px)) for _ in range(2))
