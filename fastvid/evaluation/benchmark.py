@@ -7,13 +7,12 @@ from pathlib import Path
 
 from fastvid.evaluation import training_speed
 from fastvid.evaluation.contestants import STATISTICS
-from fastvid.evaluation.report import Run, machine_line, provenance
+from fastvid.evaluation.report import Run, write_report
 from fastvid.evaluation.sections import PLOTS, Sections
 from fastvid.evaluation.speed import YARDSTICK
-from fastvid.evaluation.table import show, write_markdown
+from fastvid.evaluation.table import show
 from fastvid.files import check_target
 from fastvid.nets import NAMES
-from fastvid.runtime.report import write_json
 from fastvid.runtime.stylizer import DEVICES, ENGINES
 
 
@@ -129,11 +128,7 @@ def run(args: argparse.Namespace) -> int:
         report, tables = sections.report, sections.tables
         if args.plots is not None:
             sections.draw(args.plots)
-    report |= provenance()
-    if args.markdown is not None:
-        write_markdown(args.markdown, machine_line(), tables)
-    if args.json is not None:
-        write_json(args.json, report | {"run": clock.as_dict()})
+    write_report(report, tables, clock, args.json, args.markdown)
     return 0
 
 

@@ -18,17 +18,16 @@ from fastvid.evaluation.report import (
     Run,
     clip_table,
     headline_table,
-    machine_line,
     mean_scores,
     probe_table,
     provenance,
+    write_report,
 )
-from fastvid.evaluation.table import Table, show, write_markdown
+from fastvid.evaluation.table import Table, show
 from fastvid.files import check_target, write_atomically
 from fastvid.image import read_image, write_image
 from fastvid.motion import scenes
 from fastvid.motion.flow import ESTIMATORS
-from fastvid.runtime.report import write_json
 from fastvid.runtime.stylizer import DEVICES, ENGINES, Device, EngineName, load
 from fastvid.video.stills import OUTPUT_IMAGE_SUFFIXES
 
@@ -115,11 +114,7 @@ def run(args: argparse.Namespace) -> int:
     _check_usage(args)
     clock = Run()
     report, tables = _measure_pair(args) if args.net is None else _measure_nets(args)
-    report |= provenance()
-    if args.markdown is not None:
-        write_markdown(args.markdown, machine_line(), tables)
-    if args.json is not None:
-        write_json(args.json, report | {"run": clock.as_dict()})
+    write_report(report, tables, clock, args.json, args.markdown)
     return 0
 
 

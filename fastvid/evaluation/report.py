@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastvid.evaluation.table import Table, format_table, number
-from fastvid.runtime.report import versions
+from fastvid.evaluation.table import Table, format_table, number, write_markdown
+from fastvid.runtime.report import versions, write_json
 
 # What is compared between networks, and averaged over clips.
 SPANS = ("gap1", "gap4", "gap10", "first")
@@ -68,6 +68,23 @@ class Run:
             "began_utc": self._began.isoformat(timespec="seconds"),
             "wall_s": round(time.monotonic() - self._clock, 1),
         }
+
+
+def write_report(
+    report: Mapping[str, Any],
+    tables: Sequence[Table],
+    run: Run,
+    json_path: Path | None,
+    markdown_path: Path | None,
+) -> None:
+    """The figures with their provenance as JSON, the tables as Markdown, where asked for.
+
+    Only the key `run` differs between two runs that measure the same.
+    """
+    if markdown_path is not None:
+        write_markdown(markdown_path, machine_line(), tables)
+    if json_path is not None:
+        write_json(json_path, {**report, **provenance(), "run": run.as_dict()})
 
 
 def clip_table(scores: Mapping[str, Any]) -> str:
