@@ -40,7 +40,12 @@ def matrix_of(space: int, size: tuple[int, int]) -> int:
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """How a decoded frame has to be turned or mirrored, by its display matrix."""
+    """How a decoded frame has to be turned or mirrored, by its display matrix.
+
+    Asking a frame for its side data ties it into a reference cycle (PyAV 18), which keeps its
+    picture in memory until Python's garbage collector comes by, after some 150 frames: ask one
+    frame of a film, not each.
+    """
     try:
         for data in cast(SideDataContainer, frame.side_data):
             if data.type.name == "DISPLAYMATRIX":
@@ -78,16 +83,15 @@ def upright(image: np.ndarray, orientation: Orientation) -> np.ndarray:
 
 
 def to_rgb(
-    frame: VideoFrame, size: tuple[int, int] | None = None, orientation: Orientation | None = None
+    frame: VideoFrame, size: tuple[int, int] | None = None, orientation: Orientation = UPRIGHT
 ) -> np.ndarray:
     """Upright uint8 (H, W, 3) RGB of a decoded frame.
 
     Args:
         frame: any pixel format; alpha is dropped, PQ and HLG are tone-mapped to BT.709.
         size: (H, W) wanted, upright; by area average where it is smaller than the frame.
-        orientation: in place of the frame's own display matrix.
+        orientation: of the frame, from `orientation_of`.
     """
-    orientation = orientation or orientation_of(frame)
     coded = (frame.height, frame.width)
     target = coded if size is None else size[::-1] if is_turned(orientation) else size
     hdr = frame.color_trc in (PQ, HLG)

@@ -1,5 +1,6 @@
 """Frames out of files: upright, in order, with their own time stamps, whatever is damaged."""
 
+import gc
 import logging
 import os
 from collections import Counter
@@ -198,16 +199,22 @@ class VideoReader:
             size = _working_size(
                 size[::-1] if color.is_turned(orientation) else size, self._height_px
             )
+            image = color.to_rgb(coded, size, orientation).copy()  # it may lie in the coded frame
+            del coded
+            gc.collect(1)  # see color.orientation_of
             self.num_frames += 1
-            yield Frame(color.to_rgb(coded, size, orientation), pts, tick, 1, path.name)
+            yield Frame(image, pts, tick, 1, path.name)
 
     def _read_film(self) -> Generator[Frame, None, None]:
         tick = self.info.time_base
         step = max(1, round(1 / (self.info.frame_rate * tick)))
         last: int | None = None
+        rotation, orientation = None, color.UPRIGHT
         for coded in self._decode():
             if self._closed:
                 return
+            if coded.rotation != rotation:
+                rotation, orientation = coded.rotation, color.orientation_of(coded)
             pts = coded.pts
             if pts is None:  # AVI keeps no presentation times
                 pts = 0 if last is None else last + step
@@ -220,7 +227,7 @@ class VideoReader:
             self._shown_until = pts + (coded.duration or step)
             self.num_damaged += coded.is_corrupt
             if self._wanted(pts * tick):
-                image = color.to_rgb(coded, self.size)
+                image = color.to_rgb(coded, self.size, orientation)
                 self.num_frames += 1
                 yield Frame(image, pts, tick, coded.duration or 0)
 
