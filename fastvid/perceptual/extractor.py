@@ -45,4 +45,4 @@ def load_extractor(arch: str, layers: Sequence[str], data_root: Path | str) -> n
     Raises:
         FileNotFoundError, ValueError: as `load_vgg` and `MiniFeatures`.
     """
-    return MiniFeatures(layers) if arch == MINI else load_vgg(layers, arch, data_root)
+    return MiniFeatures(layers) if arch == MINI else load_vgg(layers, arch, data_root, quick=True)

@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from fastvid.perceptual import winograd
+
 log = logging.getLogger(__name__)
 
 Convention = Literal["caffe", "torchvision"]
@@ -85,6 +87,7 @@ class VGGFeatures(nn.Module):
         *,
         pooling: Pooling = "max",
         ceil_mode: bool = False,
+        quick: bool = False,
     ) -> None:
         """Build the network up to the deepest of `layers`.
 
@@ -93,6 +96,8 @@ class VGGFeatures(nn.Module):
             weights: convolutions that reach at least that deep.
             pooling: `max`, or `avg` as an option of the reference.
             ceil_mode: round sizes up when pooling, as Caffe does (175 -> 88).
+            quick: on a CPU and in float32, compute the wide convolutions by `winograd` where that
+                is faster; the features differ by rounding, about 1e-5 of their largest.
 
         Raises:
             ValueError: for an unknown layer or one that the weights do not reach.
@@ -121,6 +126,13 @@ class VGGFeatures(nn.Module):
                 tensor = weights.tensors[f"{key}.{part}"].detach().float()
                 self.register_buffer(f"{name}_{part}", tensor, persistent=False)
         self._fold_convention(weights.convention)
+        self.quick = quick and winograd.is_faster_here()
+        for name in self.names if self.quick else ():
+            weight = self.get_buffer(f"{name}_weight")
+            if winograd.pays(weight):
+                forward, backward = winograd.filters(weight)
+                self.register_buffer(f"{name}_forward", forward, persistent=False)
+                self.register_buffer(f"{name}_backward", backward, persistent=False)
 
     def _fold_convention(self, convention: Convention) -> None:
         """Keep the input convention as one affine map per channel, and RGB order inside.
@@ -162,13 +174,20 @@ class VGGFeatures(nn.Module):
                 f"at least {2**num_pools} pixels a side; use larger images or earlier layers"
             )
         x = images * self.get_buffer("input_scale") + self.get_buffer("input_offset")
+        quick = self.quick and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        if quick:
+            x = x.contiguous(memory_format=torch.channels_last)
         features = {}
         for name in self.names:
             if name.endswith("_1") and name != "relu1_1":
                 pool = F.max_pool2d if self.pooling == "max" else F.avg_pool2d
                 x = pool(x, 2, 2, ceil_mode=self.ceil_mode)
             weight, bias = self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
-            x = F.relu(F.conv2d(x, weight, bias, padding=1))
+            if quick and hasattr(self, f"{name}_forward"):
+                spectra = self.get_buffer(f"{name}_forward"), self.get_buffer(f"{name}_backward")
+                x = F.relu(winograd.conv3x3(x, bias, *spectra))
+            else:
+                x = F.relu(F.conv2d(x, weight, bias, padding=1))
             if name in self.layers:
                 features[name] = x
         return features
@@ -181,6 +200,7 @@ def load_vgg(
     *,
     pooling: Pooling = "max",
     ceil_mode: bool = False,
+    quick: bool = False,
 ) -> VGGFeatures:
     """`VGGFeatures` with the first weights found that reach the layers.
 
@@ -193,6 +213,7 @@ def load_vgg(
         data_root: default is the environment variable `FASTVID_DATA`, else `data`.
         pooling: see `VGGFeatures`.
         ceil_mode: see `VGGFeatures`.
+        quick: see `VGGFeatures`.
 
     Raises:
         FileNotFoundError: no weights, and none could be downloaded; the message says what to do.
@@ -208,10 +229,12 @@ def load_vgg(
         weights = read_weights(path, arch)
         if reaches(weights, layers):
             log.info("%s features from %s", arch, path.name)
-            return VGGFeatures(layers, weights, pooling=pooling, ceil_mode=ceil_mode)
+            break
         seen.append(path.name)
-    path = download(arch, seen, root, deepest_layer=max(layers, key=index.__getitem__))
-    return VGGFeatures(layers, read_weights(path, arch), pooling=pooling, ceil_mode=ceil_mode)
+    else:
+        path = download(arch, seen, root, deepest_layer=max(layers, key=index.__getitem__))
+        weights = read_weights(path, arch)
+    return VGGFeatures(layers, weights, pooling=pooling, ceil_mode=ceil_mode, quick=quick)
 
 
 def candidate_files(arch: str, data_root: Path) -> list[Path]:
