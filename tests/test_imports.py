@@ -64,18 +64,31 @@ def test_the_command_starts_without_loading_anything_heavy():
     assert loaded_by("import fastvid.__main__ as m; m.overview()") == set()
 
 
-def test_painting_a_film_loads_neither_torch_nor_opencv(tmp_path):
+@pytest.mark.parametrize("options", [[], ["--realtime"]])
+def test_painting_a_film_loads_neither_torch_nor_opencv(tmp_path, options):
     clip = write_clip(tmp_path / "clip.mp4", 3)
     model = write(tmp_path / "net.onnx", invert_net())
     code = "import sys; from fastvid.runtime.cli import main; assert main(sys.argv[1:]) == 0"
-    loaded = loaded_by(code, str(clip), "--model", str(model), "--height", "32")
+    words = (str(clip), "--model", str(model), "--height", "32", *options)
+    loaded = loaded_by(code, *words, "-o", str(tmp_path / "out.mp4"))
     assert loaded == {"av", "numpy", "onnx", "onnxruntime"}
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (PACKAGE / "runtime").glob("[a-z]*.py")))
+RUNTIME = {
+    path.relative_to(PACKAGE / "runtime").as_posix(): path
+    for path in sorted((PACKAGE / "runtime").rglob("[a-z]*.py"))
+}
+
+
+@pytest.mark.parametrize("name", RUNTIME)
 def test_the_runtime_names_no_training_library(name):
-    found = imported_names(PACKAGE / "runtime" / f"{name}.py")
+    found = imported_names(RUNTIME[name])
     assert not {n for n in found if n.split(".")[0] in (*HEAVY, "torchvision")}
+
+
+def test_few_files_of_the_runtime_need_opencv():
+    users = {n for n, path in RUNTIME.items() if "fastvid.image.load_cv2" in imported_names(path)}
+    assert users == {"live/camera.py", "live/window.py"}  # what has a camera or a window
 
 
 @pytest.mark.parametrize("library", OWNERS)

@@ -30,6 +30,7 @@ from fastvid.runtime.reduced import Reduced
 from fastvid.runtime.report import Report, write_json
 from fastvid.runtime.stylizer import DEVICES, ENGINES, MIN_SIDE_PX, Stylizer, load
 from fastvid.video import MediaError, VideoReader
+from fastvid.video.stills import is_image, is_sequence
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,11 @@ def make_parser() -> Parser:
         help="what the normalisation is held at: a few frames of each shot, or every frame's own, "
         "as for images; default: %(default)s",
     )  # fmt: skip
+    parser.add_argument(
+        "--realtime", action="store_true",
+        help="play one film at its own pace as a camera would, dropping frames where the machine "
+        "is too slow: into a window, or with -o into a file",
+    )  # fmt: skip
     parser.add_argument("--start", dest="start_s", type=float, metavar="S", help="from this second")
     parser.add_argument("--end", dest="end_s", type=float, metavar="S", help="up to this second")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
@@ -156,6 +162,13 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(f"{cameras[0]} cannot be mixed with other inputs")
     if cameras and args.start_s:
         parser.error("--start has no meaning for a camera; --end says how long to record")
+    if args.realtime:
+        films = [text for text in args.inputs if not _CAMERA.fullmatch(text)]
+        if len(args.inputs) != 1 or not films:
+            found = ", ".join(args.inputs) or "--demo"
+            parser.error(f"--realtime plays exactly one film, not {found}")
+        if Path(films[0]).is_dir() or is_sequence(Path(films[0])) or is_image(Path(films[0])):
+            parser.error(f"--realtime plays a film; {films[0]} is none")
     if args.model is None:
         try:
             find_models(args.style)
@@ -185,13 +198,13 @@ class _Run:
                 raise MediaError(f"{args.report}: exists already; --overwrite replaces it")
             if not args.report.parent.is_dir():
                 raise MediaError(f"{args.report}: there is no folder {args.report.parent}")
-        live = [text for text in args.inputs if _CAMERA.fullmatch(text)]
+        live = [text for text in args.inputs if args.realtime or _CAMERA.fullmatch(text)]
         jobs = [] if args.demo or live else plan(args.inputs, args.output, self.name)
         try:
             if args.demo:
                 self._attempt("demo", self._paint_demo)
             for text in live:
-                self._attempt(text, partial(self._paint_camera, text))
+                self._attempt(text, partial(self._paint_live, text))
             for job in jobs:
                 if not self.hopeless:
                     self._attempt(str(job.source), partial(self._paint, job))
@@ -273,16 +286,23 @@ class _Run:
             source, target, self.stylizer, finish, encoding, excerpt_s, progress, args.statistics
         )
 
-    def _paint_camera(self, text: str) -> Report:
-        from fastvid.runtime.live import Camera, paint_live
+    def _paint_live(self, text: str) -> Report:
+        from fastvid.runtime.live.camera import Camera
+        from fastvid.runtime.live.loop import paint_live
+        from fastvid.runtime.live.realtime import RealtimeFile
 
         args = self.args
+        excerpt_s = (args.start_s, args.end_s)
+        source: Source
+        if args.realtime:
+            source = RealtimeFile(text, *excerpt_s, args.height_px)
+        else:
+            source = Camera(int(text.removeprefix("camera:")), args.height_px, args.end_s)
         target = Path(args.output) if args.output else None
-        camera = Camera(int(text.removeprefix("camera:")), args.height_px, args.end_s)
         if target is not None:
-            check(camera, target, args.overwrite)
+            check(source, target, args.overwrite)
         progress = Progress(self.console, text)
-        return paint_live(camera, target, self.stylizer, *self._settings(), progress)
+        return paint_live(source, target, self.stylizer, *self._settings(), excerpt_s, progress)
 
     def _settings(self) -> tuple[Finish, Encoding]:
         args = self.args

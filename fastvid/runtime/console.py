@@ -94,8 +94,8 @@ class Progress:
         self._label = label
         self._began = self._drawn_at = time.monotonic()
 
-    def __call__(self, done: int, expected: int | None) -> None:
-        """Note that `done` of `expected` frames are written."""
+    def __call__(self, done: int, expected: int | None, remark: str = "") -> None:
+        """Note that `done` of `expected` frames are written, and what else there is to say."""
         now = time.monotonic()
         if now - self._drawn_at < self._console.pause_s:
             return
@@ -104,6 +104,8 @@ class Progress:
         text = f"{self._label}: {done}{f'/{expected}' if expected else ''} frames, {rate:.1f} fps"
         if expected:
             text += f", {duration(max(0, expected - done) / rate)} left"
+        if remark:
+            text += f", {remark}"
         self._console.draw(text)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.report import Report, describe_stages, peak_memory_mib, versions
 from fastvid.runtime.shots import ShotFrame, in_shots
-from fastvid.runtime.stages import QUEUE_LENGTH, Items, overlap
+from fastvid.runtime.stages import QUEUE_LENGTH, Items, Timing, overlap
 from fastvid.runtime.stylizer import Stylizer
 from fastvid.video import Frame, MediaError, ReadReport, VideoInfo, Writer
 
@@ -144,32 +144,15 @@ class Film:
             raise Interrupted(self.kept, self.num_frames) from None
         if self.num_frames == 0:
             raise MediaError(f"{self.source.source}: no frame could be read")
-        wall_s = time.perf_counter() - self._began
-        reading = self.source.report()
-        stages, bottleneck = describe_stages(timings, wall_s)
-        stylizer = self.painter.stylizer
-        return Report(
-            source=str(self.source.source),
-            target=str(self.kept or ""),
-            style=stylizer.name,
-            engine=stylizer.engine,
-            device=stylizer.device,
-            frames=self.num_frames,
-            frames_replaced=self.painter.num_replaced,
+        return make_report(
+            self.source,
+            self.painter,
+            num_frames=self.num_frames,
+            kept=self.kept,
             statistics=self._statistics,
-            shots=self.painter.num_shots,
-            frames_missing=reading.missing_frames + len(reading.names),
-            packets_damaged=reading.num_damaged,
-            damage="" if reading.complete else str(reading),
-            width_px=self.source.size[1],
-            height_px=self.source.size[0],
-            wall_s=round(wall_s, 3),
-            first_frame_s=round(self.first_frame_s, 3),
-            fps=round(self.num_frames / wall_s, 2),
-            stages=stages,
-            bottleneck=bottleneck,
-            peak_memory_mib=peak_memory_mib(),
-            versions=versions(),
+            timings=dict(zip(("decode", "net", "encode"), timings, strict=True)),
+            wall_s=time.perf_counter() - self._began,
+            first_frame_s=self.first_frame_s,
         )
 
     def _decode(self) -> Iterator[ShotFrame]:
@@ -192,6 +175,48 @@ class Film:
                     self._on_progress(self.num_frames, self._expected)
             stack.pop_all()
         self.kept = writer.close(partial=items.interrupted)
+
+
+def make_report(
+    source: Source,
+    painter: Painter,
+    *,
+    num_frames: int,
+    kept: Path | None,
+    statistics: str,
+    timings: Mapping[str, Timing],
+    wall_s: float,
+    first_frame_s: float,
+    live: Mapping[str, float] | None = None,
+) -> Report:
+    """The report of a run that has come to its end; see `Report` for the arguments."""
+    reading = source.report()
+    stages, bottleneck = describe_stages(timings, wall_s)
+    stylizer = painter.stylizer
+    return Report(
+        source=str(source.source),
+        target=str(kept or ""),
+        style=stylizer.name,
+        engine=stylizer.engine,
+        device=stylizer.device,
+        frames=num_frames,
+        frames_replaced=painter.num_replaced,
+        statistics=statistics,
+        shots=painter.num_shots,
+        frames_missing=reading.missing_frames + len(reading.names),
+        packets_damaged=reading.num_damaged,
+        damage="" if reading.complete else str(reading),
+        width_px=source.size[1],
+        height_px=source.size[0],
+        wall_s=round(wall_s, 3),
+        first_frame_s=round(first_frame_s, 3),
+        fps=round(num_frames / wall_s, 2),
+        stages=stages,
+        bottleneck=bottleneck,
+        peak_memory_mib=peak_memory_mib(),
+        versions=versions(),
+        live=live,
+    )
 
 
 def expected_frames(info: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:

@@ -36,11 +36,13 @@ class Report:
         wall_s: seconds from the first read to the finished file.
         first_frame_s: seconds until the first painted frame had gone to the encoder.
         fps: frames / wall_s.
-        stages: for `decode`, `net` and `encode` a mapping with `ms_p50`, `ms_p95` and
-            `busy_fraction`, the share of wall_s in which the stage was at work, not waiting.
+        stages: for each stage (of a film `decode`, `net` and `encode`) a mapping with `ms_p50`,
+            `ms_p95` and `busy_fraction`, the share of wall_s in which it was at work, not waiting.
         bottleneck: the stage with the largest busy_fraction.
         peak_memory_mib: largest resident size of the process so far, None where unknown.
         versions: of fastvid and of the packages that did the work.
+        live: `frames_captured`, `frames_dropped`, `latency_ms_p50` and `latency_ms_p95` of a source
+            that does not wait, from a frame's capture to its showing; None for others.
     """
 
     source: str
@@ -64,6 +66,7 @@ class Report:
     bottleneck: str
     peak_memory_mib: float | None
     versions: Mapping[str, str]
+    live: Mapping[str, float] | None = None
 
     @property
     def complete(self) -> bool:
@@ -75,20 +78,21 @@ class Report:
         flat = asdict(self)
         for stage, row in flat.pop("stages").items():
             flat |= {f"{stage}_{key}": value for key, value in row.items()}
-        return flat
+        live = flat.pop("live") or {}
+        return flat | live
 
 
 def describe_stages(
-    timings: tuple[Timing, Timing, Timing], wall_s: float
+    timings: Mapping[str, Timing], wall_s: float
 ) -> tuple[dict[str, dict[str, float]], str]:
-    """Figures of decode, net and encode, and the name of the busiest of the three."""
+    """Figures of the stages, and the name of the busiest of them."""
     stages = {
         name: {
             "ms_p50": round(timing.percentile_ms(50), 3),
             "ms_p95": round(timing.percentile_ms(95), 3),
             "busy_fraction": round(timing.total_s / wall_s, 4),
         }
-        for name, timing in zip(("decode", "net", "encode"), timings, strict=True)
+        for name, timing in timings.items()
     }
     return stages, max(stages, key=lambda name: stages[name]["busy_fraction"])
 
