@@ -92,7 +92,7 @@ def test_optimiser_and_networks_paint_and_are_judged_on_the_same_frames(painter)
     assert list(rows) == [NAME, "negative", "foreign"]
     assert len(seen) == 2 * (3 + 1)  # three frames each, and the warm-up
     assert rows[NAME]["speed_up"] == 1.0
-    assert rows["negative"]["speed_up_p10"] <= rows["negative"]["speed_up"]
+    assert rows["negative"]["speed_up_min"] <= rows["negative"]["speed_up"]
     for name in (NAME, "negative"):
         assert rows[name]["style_distance"] > 0
         assert rows[name]["pairs_gap1"] == 2
@@ -107,8 +107,8 @@ def test_optimiser_and_networks_paint_and_are_judged_on_the_same_frames(painter)
 
 def test_a_loss_that_is_not_reached_is_said_to_be_worth_more(painter):
     row = {
-        "net": "good", "s_per_frame": 1.0, "s_per_frame_p10": 1.0, "s_per_frame_p90": 1.0,
-        "fps": 1.0, "speed_up": 9.0, "speed_up_p10": 9.0, "speed_up_p90": 9.0,
+        "net": "good", "s_per_frame": 1.0, "s_per_frame_min": 1.0, "s_per_frame_max": 1.0,
+        "fps": 1.0, "speed_up": 9.0, "speed_up_min": 9.0, "speed_up_max": 9.0,
         "worth_iterations": None, "limit_iterations": 40,
     }  # fmt: skip
     assert slow.duel_table(painter, [row]).rows[0][-1] == "> 40"

@@ -78,7 +78,7 @@ def measure_cores(
 
     Returns:
         One row for each net and number of cores: `net_ms_p50` (median of the rounds' medians),
-        `fps` and `speed_up` over one core with `_p10` and `_p90`. Nothing where the system does not
+        `fps` and `speed_up` over one core with `_min` and `_max`. Nothing where the system does not
         let a process choose its cores.
     """
     if not THREADS.is_dir():

@@ -38,8 +38,8 @@ def frame_time_plot(title: str, rows: Sequence[Row]) -> str:
         Bar(
             row["net"],
             row["s_per_frame"],
-            row["s_per_frame_p10"],
-            row["s_per_frame_p90"],
+            row["s_per_frame_min"],
+            row["s_per_frame_max"],
             f"{row['s_per_frame']:.3g} s",
         )
         for row in rows

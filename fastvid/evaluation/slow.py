@@ -175,7 +175,7 @@ def compare(
         limit: iterations for `worth_iterations`.
 
     Returns:
-        The optimiser's row, then the networks': `s_per_frame` (median), its `_p10` and `_p90`,
+        The optimiser's row, then the networks': `s_per_frame` (median), its `_min` and `_max`,
         `fps`, `speed_up` over the optimiser within the same round with its band; of those judged
         the scores of `Comparison` (e_warp at gap 1), `loss` (content and style in the optimiser's
         weighting, first frame) and `worth_iterations`: how many the optimiser needs to get there,

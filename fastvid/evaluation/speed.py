@@ -82,7 +82,7 @@ def measure_nets(
 
     Returns:
         One row a net: `net_ms_p50` and `_p95` per frame, `fps`, `speed_up` (how many times the
-        yardstick's frame rate, within the same round) with `_p10` and `_p90`, `load_ms`,
+        yardstick's frame rate, within the same round) with `_min` and `_max`, `load_ms`,
         `first_frame_ms`, `model_kib` and what it ran on.
     """
     height, width = images.shape[1:3]

@@ -48,7 +48,7 @@ def measure_program(
 
     Returns:
         `program_fps`, `decode_alone_fps`, `net_alone_fps`, `encode_alone_fps` (medians),
-        `slowest_stage`, `share_of_slowest` with `_p10` and `_p90`, and the stages' times inside the
+        `slowest_stage`, `share_of_slowest` with `_min` and `_max`, and the stages' times inside the
         program (`decode_ms_p50`, ...), its first frame and its peak memory.
 
     Raises:
@@ -111,7 +111,7 @@ def measure_lengths(
         rounds: runs of each that count.
 
     Returns:
-        One row a length: `frames`, `program_s` with `_p10` and `_p90`, `s_per_frame`.
+        One row a length: `frames`, `program_s` with `_min` and `_max`, `s_per_frame`.
 
     Raises:
         MediaError: if the film cannot be read.

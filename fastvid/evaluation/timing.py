@@ -11,20 +11,24 @@ WARM_UP_CALLS = 2
 
 @dataclass(frozen=True)
 class Spread:
-    """Median of a figure over the turns, and the band that holds 80 % of them."""
+    """Median of a figure over the turns, and the range of all of them.
+
+    The whole range, and no percentiles: a second run's median shall lie inside, and bursts of
+    other people's work on a shared machine are few and long.
+    """
 
     median: float
-    p10: float
-    p90: float
+    least: float
+    most: float
 
     def as_dict(self, name: str) -> dict[str, float]:
-        """`<name>`, `<name>_p10` and `<name>_p90`, each to five digits."""
-        figures = {name: self.median, f"{name}_p10": self.p10, f"{name}_p90": self.p90}
+        """`<name>`, `<name>_min` and `<name>_max`, each to five digits."""
+        figures = {name: self.median, f"{name}_min": self.least, f"{name}_max": self.most}
         return {key: float(f"{value:.5g}") for key, value in figures.items()}
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Median, 10th and 90th percentile.
+    """Median, smallest and largest value.
 
     Raises:
         ValueError: if there is no value.
@@ -32,8 +36,7 @@ def spread(values: Iterable[float]) -> Spread:
     found = np.asarray(list(values), dtype=np.float64)
     if found.size == 0:
         raise ValueError("spread: expected at least one value, found none")
-    p10, median, p90 = np.percentile(found, (10, 50, 90))
-    return Spread(float(median), float(p10), float(p90))
+    return Spread(float(np.median(found)), float(found.min()), float(found.max()))
 
 
 def take_turns(
@@ -74,9 +77,9 @@ def speed_ups(seconds: Mapping[str, Sequence[float]], yardstick: str) -> dict[st
 
 
 def span(row: Mapping[str, float], name: str, digits: int = 2) -> str:
-    """What `Spread.as_dict` put into a row, for a table: median and band."""
-    median, p10, p90 = (row[f"{name}{end}"] for end in ("", "_p10", "_p90"))
-    return f"{median:.{digits}f} ({p10:.{digits}f}-{p90:.{digits}f})"
+    """What `Spread.as_dict` put into a row, for a table: median and range."""
+    median, least, most = (row[f"{name}{end}"] for end in ("", "_min", "_max"))
+    return f"{median:.{digits}f} ({least:.{digits}f}-{most:.{digits}f})"
 
 
 def timing_figures(seconds: Sequence[float], prefix: str) -> dict[str, float]:
