@@ -51,6 +51,7 @@ class Encoding:
             of `medium`'s time at about the same size, and the encoder's own value for others.
         audio: `copy` the packets, encode `aac`, or `none`.
         overwrite: replace an existing target.
+        as_piece: a part of a film that `fastvid.runtime.bulk` will join with others.
     """
 
     codec: str | None = None
@@ -58,6 +59,7 @@ class Encoding:
     preset: str | None = None
     audio: Audio = "copy"
     overwrite: bool = False
+    as_piece: bool = False
 
 
 def stylize(
@@ -239,4 +241,5 @@ def open_target(
         overwrite=encoding.overwrite,
         start_s=excerpt_s[0],
         end_s=excerpt_s[1],
+        as_piece=encoding.as_piece,
     )

@@ -47,6 +47,7 @@ def open_writer(
     overwrite: bool = False,
     start_s: float | None = None,
     end_s: float | None = None,
+    as_piece: bool = False,
 ) -> Writer:
     """The writer that a target's name asks for.
 
@@ -59,4 +60,6 @@ def open_writer(
         return SequenceWriter(path, overwrite)
     if is_image_name:
         return ImageWriter(path, size, overwrite)
-    return VideoWriter(path, info, size, codec, crf, preset, audio, overwrite, start_s, end_s)
+    return VideoWriter(
+        path, info, size, codec, crf, preset, audio, overwrite, start_s, end_s, as_piece
+    )

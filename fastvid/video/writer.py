@@ -9,6 +9,7 @@ from typing import Self
 
 import av
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from fastvid.files import temporary_beside
@@ -53,6 +54,8 @@ class VideoWriter:
         overwrite: bool = False,
         start_s: float | None = None,
         end_s: float | None = None,
+        as_piece: bool = False,
+        template: VideoStream | None = None,
     ) -> None:
         """Open encoder and container.
 
@@ -69,6 +72,9 @@ class VideoWriter:
             start_s: start of the excerpt that the frames are of, as given to `VideoReader`; it
                 becomes time 0.
             end_s: end of the excerpt.
+            as_piece: a part that `join` will put into the film: the picture alone, and coded by one
+                thread, because the bytes of some encoders depend on their number.
+            template: a coded picture, whose packets `write_coded` then takes in place of frames.
 
         Raises:
             MediaError: the target exists or cannot be made, or the encoder is not to be had.
@@ -91,6 +97,8 @@ class VideoWriter:
         self._zero = int((zero_s + Fraction(str(start_s or 0))) / info.time_base)
         self._zero_s = self._zero * info.time_base
         self._end_s = None if end_s is None else info.start_s + Fraction(str(end_s))
+        self._as_piece = as_piece
+        self._template = template
         self._last_pts: int | None = None
         self._shown_until_s = 0.0
         self._tracks: Tracks | None = None
@@ -138,14 +146,33 @@ class VideoWriter:
             options["movie_timescale"] = str(_fine_timescale(info.time_base))
         name = "file:" + os.path.abspath(self._temporary)
         self._container: OutputContainer = av.open(name, "w", options=options)
+        if self._template is None:
+            self._stream = self._add_encoder()
+        else:
+            self._stream = self._container.add_stream_from_template(self._template, opaque=True)
+            self._stream.codec_context.framerate = Fraction(info.frame_rate)
+        if info.sample_aspect_ratio:
+            self._stream.codec_context.sample_aspect_ratio = info.sample_aspect_ratio
+        if self._encoder.tag and self.target.suffix.lower() in (".mp4", ".m4v", ".mov"):
+            self._stream.codec_context.codec_tag = self._encoder.tag
+        is_film = info.path.is_file() and not (info.is_still or is_image(info.path))
+        if is_film and not self._as_piece:
+            self._tracks = Tracks(
+                info.path, self._container, self._format, audio, self._zero_s, self._end_s
+            )
+        self._container.start_encoding()
+
+    def _add_encoder(self) -> VideoStream:
+        info = self.info
         for key, value in self._encoder.environment.items():
             os.environ.setdefault(key, value)
         stream = self._container.add_stream(
             self._codec, rate=Fraction(info.frame_rate), options=self._options
         )
         assert isinstance(stream, VideoStream)
-        self._stream = stream
         context = stream.codec_context
+        if self._as_piece:
+            context.thread_count = 1
         context.height, context.width = self.size
         if self._is_odd and self._encoder.odd_format:
             self._pixel_format = self._encoder.odd_format
@@ -159,15 +186,7 @@ class VideoWriter:
         tagged = not info.is_hdr
         context.color_primaries = _said(info.color_primaries if tagged else 2, unsaid)
         context.color_trc = _said(info.color_transfer if tagged else 2, unsaid)
-        if info.sample_aspect_ratio:
-            context.sample_aspect_ratio = info.sample_aspect_ratio
-        if self._encoder.tag and self.target.suffix.lower() in (".mp4", ".m4v", ".mov"):
-            context.codec_tag = self._encoder.tag
-        if info.path.is_file() and not (info.is_still or is_image(info.path)):  # else no sound
-            self._tracks = Tracks(
-                info.path, self._container, self._format, audio, self._zero_s, self._end_s
-            )
-        self._container.start_encoding()
+        return stream
 
     def _tell(self) -> None:
         if self._is_odd and self._pixel_format == "yuv444p":
@@ -176,7 +195,9 @@ class VideoWriter:
                 self.size[1],
                 self.size[0],
             )
-        if self.info.is_hdr:
+        if self._template is not None:
+            pass  # its encoder has told
+        elif self.info.is_hdr:
             log.warning("the source is HDR; the film is written as SDR BT.709")
         elif self.info.bit_depth > 8:
             log.info("the source has %d bits, the film has 8", self.info.bit_depth)
@@ -221,14 +242,30 @@ class VideoWriter:
         self._shown_until_s = float(pts * frame.time_base + length)
         self.num_frames += 1
 
+    def write_coded(self, packet: Packet) -> None:
+        """Take the next packet of a picture coded like the `template`, in decoding order.
+
+        Raises:
+            MediaError: the disk is full.
+        """
+        try:
+            packet.stream = self._stream
+            self._mux(packet)
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._failed(error) from None
+        self.num_frames += 1
+
     def _mux_picture(self, coded: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(coded):
             if coded is None and self.num_frames <= 2:
                 packet.dts = packet.pts  # of two frames x265 leaves the dts uninitialised
-            time_s = float((packet.dts or 0) * Fraction(packet.time_base))
-            self._container.mux(packet)
-            if self._tracks is not None:
-                self._tracks.mux_until(time_s)
+            self._mux(packet)
+
+    def _mux(self, packet: Packet) -> None:
+        time_s = float((packet.dts or 0) * Fraction(packet.time_base))
+        self._container.mux(packet)
+        if self._tracks is not None:
+            self._tracks.mux_until(time_s)
 
     def close(self, partial: bool = False) -> Path | None:
         """Flush, finish the container and give the film its name.
@@ -248,7 +285,8 @@ class VideoWriter:
             self.abort()
             return None
         try:
-            self._mux_picture(None)
+            if self._template is None:
+                self._mux_picture(None)
             if self._tracks is not None:
                 self._tracks.finish(self._shown_until_s if partial else float("inf"))
             self._drop_container()
