@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -121,6 +122,7 @@ class Film:
         on_progress: Progress | None = None,
         length: int = QUEUE_LENGTH,
         statistics: Statistics = "frame",
+        shots: Callable[[Iterable[Frame]], Iterable[ShotFrame]] | None = None,
     ) -> None:
         self.source = source
         self.painter = painter
@@ -132,6 +134,7 @@ class Film:
         self._expected = expected
         self._length = length
         self._statistics = statistics
+        self._shots = shots or (in_shots if statistics == "shot" else partial(map, ShotFrame))
         self._on_progress = on_progress
         self._began = 0.0
 
@@ -157,10 +160,7 @@ class Film:
 
     def _decode(self) -> Iterator[ShotFrame]:
         with self.source:
-            if self._statistics == "shot":
-                yield from in_shots(self.source)
-            else:
-                yield from map(ShotFrame, self.source)
+            yield from self._shots(self.source)
 
     def _encode(self, items: Items[tuple[Frame, np.ndarray]]) -> None:
         # The writer belongs to the thread that makes it, this one.

@@ -1,6 +1,6 @@
 """A film cut into shots on its way, and the frames whose statistics stand for each of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,15 @@ class ShotFrame:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
+    """A frame and what tells it from others.
+
+    Attributes:
+        frame: the frame.
+        histogram: of its colours.
+        blank: whether it is of one colour, and so has no statistics worth having.
+    """
+
     frame: Frame
     histogram: np.ndarray
     blank: bool
@@ -50,31 +58,46 @@ def in_shots(frames: Iterable[Frame]) -> Iterator[ShotFrame]:
     film, of the shot after it, if that begins within the look-ahead. The same frames always give
     the same result.
     """
-    source = iter(frames)
-    held: list[_Seen] = []
     reference: np.ndarray | None = None  # histogram of the frame before, flashes left out
     wanted, adapted = True, False
-    while True:
-        while len(held) < _limit(held) and (frame := next(source, None)) is not None:
-            held.append(_look(frame))
-        if not held:
-            return
+    for held in _look_ahead(frames):
         first = held[0]
         if reference is None or not _is_flash(reference, held, 0):
-            cut = reference is not None and _differ(reference, first.histogram)
+            cut = reference is not None and differ(reference, first.histogram)
             wanted = wanted or cut or first.blank
             reference = first.histogram
         keys = None
-        if wanted and not first.blank:
-            keys, wanted, adapted = _key_frames(held), False, True
-        elif not adapted:
-            begin = next((i for i, seen in enumerate(held) if not seen.blank), 0)
-            keys, adapted = _key_frames(held[begin:]), True
+        if not adapted or (wanted and not first.blank):
+            keys, wanted, adapted = _key_frames(held), first.blank, True
         yield ShotFrame(first.frame, keys)
+
+
+def at_starts(frames: Iterable[Frame], starts: Container[int]) -> Iterator[ShotFrame]:
+    """What `in_shots` gives, for a part of a film whose shots have been found before.
+
+    Args:
+        frames: of the film, from any one on; the look-ahead takes some more than are given out.
+        starts: pts of the frames that `in_shots` gave key frames with.
+    """
+    for held in _look_ahead(frames):
+        first = held[0].frame
+        yield ShotFrame(first, _key_frames(held) if first.pts in starts else None)
+
+
+def _look_ahead(frames: Iterable[Frame]) -> Iterator[list[Seen]]:
+    """For every frame itself and those after it that may be held."""
+    source = iter(frames)
+    held: list[Seen] = []
+    while True:
+        while len(held) < _limit(held) and (frame := next(source, None)) is not None:
+            held.append(look(frame))
+        if not held:
+            return
+        yield held
         del held[0]
 
 
-def _limit(held: list[_Seen]) -> int:
+def _limit(held: list[Seen]) -> int:
     """How many frames to hold: fewer when they are large, but always enough for the keys."""
     if not held:
         return 1
@@ -82,33 +105,36 @@ def _limit(held: list[_Seen]) -> int:
     return max(KEY_FRAMES, min(LOOK_AHEAD_FRAMES, affordable))
 
 
-def _look(frame: Frame) -> _Seen:
+def look(frame: Frame) -> Seen:
+    """What a frame looks like, at the cost of a few of its pixels."""
     step = max(1, frame.image.shape[0] // _SEARCH_HEIGHT_PX)
     sparse = frame.image[::step, ::step]
     blank = bool(sparse[::8, ::8].reshape(-1, 3).std(0).max() < BLANK_DEVIATION)
-    return _Seen(frame, color_histogram(sparse), blank)
+    return Seen(frame, color_histogram(sparse), blank)
 
 
-def _differ(one: np.ndarray, other: np.ndarray) -> bool:
+def differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a cut lies between frames of these histograms."""
     return histogram_distance(one, other) > CUT_THRESHOLD
 
 
-def _is_flash(reference: np.ndarray, held: list[_Seen], i: int) -> bool:
+def _is_flash(reference: np.ndarray, held: list[Seen], i: int) -> bool:
     """Whether frame i breaks with the frames before, which come back right after it."""
     after = held[i + 1 : i + 1 + FLASH_FRAMES]
-    return _differ(reference, held[i].histogram) and any(
-        not _differ(reference, seen.histogram) for seen in after
+    return differ(reference, held[i].histogram) and any(
+        not differ(reference, seen.histogram) for seen in after
     )
 
 
-def _key_frames(held: list[_Seen]) -> np.ndarray:
-    """Images of up to `KEY_FRAMES` frames, spread over what is held of the first one's shot."""
+def _key_frames(held: list[Seen]) -> np.ndarray:
+    """Images of up to `KEY_FRAMES` frames, spread over what is held of the first shot."""
+    held = held[next((i for i, seen in enumerate(held) if not seen.blank), 0) :]
     reference = held[0].histogram
     shot = [held[0]]
     for i, seen in enumerate(held[1:], 1):
         if _is_flash(reference, held, i):
             continue
-        if seen.blank or _differ(reference, seen.histogram):
+        if seen.blank or differ(reference, seen.histogram):
             break
         reference = seen.histogram
         shot.append(seen)

@@ -106,19 +106,23 @@ class VideoReader:
     def __init__(
         self,
         source: str | os.PathLike[str],
-        start_s: float | None = None,
+        start_s: float | Fraction | None = None,
         end_s: float | None = None,
         height_px: int | None = None,
         frame_rate: Fraction | int = stills.DEFAULT_RATE,
+        seek: bool = True,
     ) -> None:
         """Probe the source; beyond its first frame nothing is decoded yet.
 
         Args:
             source: file, image, folder, `x_%04d.png` or `x_*.png`.
-            start_s: frames before this are left out; seconds from the beginning of the film.
+            start_s: frames before this are left out; seconds from the beginning of the film,
+                exact as a Fraction.
             end_s: frames at or after this are left out.
             height_px: rows of the frames handed out; the width follows and is even.
             frame_rate: frames per second of an image sequence, which has no clock of its own.
+            seek: False decodes a film from its beginning for an excerpt too, whose frames are then
+                those of the whole film, whatever its index says.
 
         Raises:
             MediaError: see `probe`; or the excerpt or height is empty.
@@ -133,12 +137,13 @@ class VideoReader:
         if self._is_images and not self.info.is_still:
             self.info = stills.probe_sequence(self.source, Fraction(frame_rate))
         duration_s = self.info.duration_s
-        if start_s and duration_s is not None and start_s >= duration_s:
+        if seek and start_s and duration_s is not None and start_s >= duration_s:
             raise MediaError(f"{source}: starts at {start_s} s, but lasts only {duration_s:.2f} s")
         self.size = _working_size(self.info.size, height_px)
         self.num_damaged = 0
         self.num_frames = 0
         self._height_px = height_px
+        self._may_seek = seek
         zero = self.info.start_s
         self._begin = zero + Fraction(str(start_s)) if start_s else None
         self._end = None if end_s is None else zero + Fraction(str(end_s))
@@ -235,7 +240,7 @@ class VideoReader:
         """All frames from the key frame before the excerpt on."""
         with open_container(self.source) as container:
             stream = video_stream(container, self.source)
-            if self._begin is not None:
+            if self._begin is not None and self._may_seek:
                 found = self._seek(container, stream)
                 if not found:
                     with open_container(self.source) as again:
