@@ -81,6 +81,9 @@ class Slow:
     def adapt(self, frames):
         assert frames is None
 
+    def measure(self, frame):
+        return None
+
     def __call__(self, frames):
         if self.warm:
             self.working.set()

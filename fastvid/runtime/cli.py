@@ -302,7 +302,9 @@ class _Run:
         if target is not None:
             check(source, target, args.overwrite)
         progress = Progress(self.console, text)
-        return paint_live(source, target, self.stylizer, *self._settings(), excerpt_s, progress)
+        return paint_live(
+            source, target, self.stylizer, *self._settings(), excerpt_s, progress, args.statistics
+        )
 
     def _settings(self) -> tuple[Finish, Encoding]:
         args = self.args

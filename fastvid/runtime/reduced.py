@@ -1,5 +1,6 @@
 """Painting at a smaller size than the picture has, and enlarging along the picture's own edges."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastvid.runtime.engines.onnx_cpu import open_session
 from fastvid.runtime.finish import LUMA
+from fastvid.runtime.graph.statistics import Moments
 from fastvid.runtime.stylizer import MIN_SIDE_PX, Stylizer, check_frames
 
 _OPSET = 18
@@ -69,10 +71,23 @@ class Reduced:
 
     def adapt(self, frames: np.ndarray | None) -> None:
         """See `Stylizer`."""
-        if frames is None or frames.shape[1] <= self._height_px:
-            self._stylizer.adapt(frames)
-        else:
-            self._stylizer.adapt(np.concatenate([self._smaller(frame[None]) for frame in frames]))
+        if frames is not None:
+            frames = np.stack([self._as_painted(frame) for frame in frames])
+        self._stylizer.adapt(frames)
+
+    def measure(self, frame: np.ndarray) -> Moments | None:
+        """See `Stylizer`."""
+        return self._stylizer.measure(self._as_painted(frame))
+
+    def held_at(self, moments: Moments, frame: np.ndarray) -> "Reduced":
+        """See `Stylizer`."""
+        other = copy.copy(self)
+        other._stylizer = self._stylizer.held_at(moments, self._as_painted(frame))
+        return other
+
+    def _as_painted(self, frame: np.ndarray) -> np.ndarray:
+        """One frame (H, W, 3) at the size it is painted at."""
+        return frame if len(frame) <= self._height_px else self._smaller(frame[None])[0]
 
     def _paint(self, frame: np.ndarray) -> np.ndarray:
         small = self._smaller(frame)

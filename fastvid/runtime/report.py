@@ -25,7 +25,7 @@ class Report:
         device: `cpu` or `cuda`, what really ran.
         frames: frames written, as many as were read.
         frames_replaced: frames the network failed on, where the source's own frame stands.
-        statistics: `shot` or `frame`, what the normalisation was held at.
+        statistics: what the normalisation was held at: `shot`, `frame`, or live `slow`, an average.
         shots: how often it was taken anew; 0 where every frame has its own.
         frames_missing: frames that the source promises and does not hold, or images of it that
             could not be read.

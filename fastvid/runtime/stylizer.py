@@ -1,5 +1,6 @@
 """One interface to a trained network, whatever runs it."""
 
+import copy
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,12 @@ class Stylizer(Protocol):
 
     def adapt(self, frames: np.ndarray | None) -> None:
         """Hold the normalisation at the statistics of these frames; None lets it go."""
+
+    def measure(self, frame: np.ndarray) -> Moments | None:
+        """Statistics of one frame (H, W, 3); None where the network has no normalisation."""
+
+    def held_at(self, moments: Moments, frame: np.ndarray) -> "Stylizer":
+        """Another stylizer, held at statistics and ready for frames of this one's size."""
 
 
 class OnnxStylizer:
@@ -173,16 +180,46 @@ class OnnxStylizer:
             check_frames(frames)
             if len(frames) == 0:
                 raise ValueError("adapt: expected at least one frame, got none")
-            held = self._fold(np.ascontiguousarray(frames))
+            held = self._fold(frames)
         if held != self._held:
             self._held, self._painting = held, None
 
     def _fold(self, frames: np.ndarray) -> bytes:
         """The network held at these frames' statistics; itself where it has no norm."""
-        if self._statistics is None:
+        measured = [moments for frame in frames if (moments := self.measure(frame)) is not None]
+        if not measured:
             log.debug("%s has no instance norm: it is a fixed function already", self.name)
             return self._model
-        size = frames.shape[1:3]
+        return fold_statistics(self._model, measured)
+
+    def held_at(self, moments: Moments, frame: np.ndarray) -> "OnnxStylizer":
+        """Another stylizer, held at these statistics; this one stays as it is.
+
+        May be called in another thread than the one that paints.
+
+        Args:
+            moments: from `measure`.
+            frame: uint8 RGB (H, W, 3); the engine is made for its size and has painted it once.
+        """
+        other = copy.copy(self)
+        other._held, other._painting = fold_statistics(self._model, [moments]), None
+        other(frame[None])
+        return other
+
+    def measure(self, frame: np.ndarray) -> Moments | None:
+        """What goes into each instance norm at one frame: its mean and variance, by names.
+
+        May be called in another thread than the one that paints.
+
+        Args:
+            frame: uint8 RGB (H, W, 3).
+
+        Returns:
+            What `held_at` takes; None where the network has no norm.
+        """
+        if self._statistics is None:
+            return None
+        size = frame.shape[:2]
         if self._measuring is None or self._measuring[0] != size:
             measuring = rewrite(self._statistics, size)
             self._measuring = size, onnx_cpu.open_session(measuring, lean=True)
@@ -191,11 +228,8 @@ class OnnxStylizer:
         # What a large frame takes is given back, the painting needs it next.
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         names = [output.name for output in session.get_outputs()]
-        measured: list[Moments] = []
-        for frame in frames:
-            values = session.run(names, {"frames": frame[None]}, options)
-            measured.append(dict(zip(names, values, strict=True)))
-        return fold_statistics(self._model, measured)
+        values = session.run(names, {"frames": np.ascontiguousarray(frame[None])}, options)
+        return dict(zip(names, values, strict=True))
 
     def _engine_for(self, frames: np.ndarray) -> Engine:
         size = frames.shape[1:3]

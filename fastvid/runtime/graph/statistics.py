@@ -14,6 +14,8 @@ import onnx
 from fastvid.runtime.graph.network import PREFIX, Network
 
 _MEAN, _VARIANCE = f"{PREFIX}mean_", f"{PREFIX}variance_"
+# ONNX's default of what a norm adds to a variance.
+_EPSILON = 1e-5
 
 Moments = Mapping[str, np.ndarray]
 
@@ -87,6 +89,34 @@ def fold_statistics(model: bytes, measured: Sequence[Moments]) -> bytes:
     return network.to_bytes()
 
 
+def blend_moments(old: Moments, new: Moments, share: float) -> Moments:
+    """The moments of a union of pictures of which `new` has this share and `old` the rest."""
+    blended = {}
+    for mean in (name for name in old if name.startswith(_MEAN)):
+        variance = _VARIANCE + mean.removeprefix(_MEAN)
+        step = new[mean] - old[mean]
+        blended[mean] = old[mean] + share * step
+        within = (1 - share) * old[variance] + share * new[variance]
+        blended[variance] = within + share * (1 - share) * step**2
+    return blended
+
+
+def moments_distance(old: Moments, new: Moments) -> float:
+    """How far the moments are apart, in standard deviations of `old`.
+
+    Of each norm the root mean square over its channels, of what the mean and what the deviation
+    moved; of all norms the largest.
+    """
+    worst = 0.0
+    for mean in (name for name in old if name.startswith(_MEAN)):
+        variance = _VARIANCE + mean.removeprefix(_MEAN)
+        before, after = (np.sqrt(moments[variance] + _EPSILON) for moments in (old, new))
+        moved = (new[mean] - old[mean]) / before
+        widened = after / before - 1
+        worst = max(worst, float(np.sqrt(np.mean(moved**2 + widened**2))))
+    return worst
+
+
 def has_constant_weights(network: Network, node: onnx.NodeProto) -> bool:
     """Whether a node is a convolution whose kernel and bias can be changed beforehand."""
     return node.op_type == "Conv" and all(
@@ -125,7 +155,7 @@ def _norms(network: Network) -> list[onnx.NodeProto]:
 def _parameters(network: Network, norm: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray, float]:
     """Scale (C,), bias (C,) and epsilon of a norm."""
     scale, bias = (network.constants[name] for name in norm.input[1:])
-    return scale, bias, next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+    return scale, bias, next((a.f for a in norm.attribute if a.name == "epsilon"), _EPSILON)
 
 
 def _column(network: Network, values: np.ndarray) -> str:

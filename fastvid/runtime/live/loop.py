@@ -4,6 +4,7 @@ import logging
 import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from fastvid.runtime.film import Interrupted, Painter, Source, make_report
+from fastvid.runtime.film import Interrupted, Painter, Source, Statistics, make_report
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.live.capture import Capture, Caught
 from fastvid.runtime.live.recorder import Recorder
+from fastvid.runtime.live.statistics import SlowStatistics
 from fastvid.runtime.live.window import Window, has_display
 from fastvid.runtime.pipeline import Encoding, open_target
 from fastvid.runtime.report import Report
@@ -49,6 +51,7 @@ def paint_live(
     encoding: Encoding,
     excerpt_s: tuple[float | None, float | None] = (None, None),
     on_frame: OnFrame | None = None,
+    statistics: Statistics = "shot",
     open_window: Callable[[], Screen] | None = None,
 ) -> Report:
     """Paint a source that does not wait, until it ends, its window is closed, or Ctrl-C.
@@ -64,6 +67,8 @@ def paint_live(
         encoding: how the target is written; the sound is the source's if that is a file.
         excerpt_s: start and end that the source was opened with, seconds, for the sound.
         on_frame: called after every frame.
+        statistics: `shot` holds the network's normalisation at a slow average of what was seen;
+            `frame` takes every frame's own.
         open_window: makes the window; None is OpenCV's.
 
     Raises:
@@ -78,6 +83,10 @@ def paint_live(
     stylizer.adapt(None)  # it may still hold the statistics of a film
     stylizer(np.zeros((1, *source.size, 3), np.uint8))  # the engine is made now, not while it runs
     with ExitStack() as stack:
+        slow = None
+        if statistics == "shot":
+            executor = stack.enter_context(ThreadPoolExecutor(1, "fastvid-statistics"))
+            slow = SlowStatistics(stylizer, executor)
         recorder = window = None
         if target is not None:
             path = target
@@ -86,7 +95,7 @@ def paint_live(
             )
         elif open_window is not None:
             window = stack.enter_context(open_window())
-        return _Live(source, Painter(stylizer), finish, recorder, window, on_frame).run()
+        return _Live(source, Painter(stylizer), finish, recorder, window, on_frame, slow).run()
 
 
 class _Live:
@@ -100,7 +109,9 @@ class _Live:
         recorder: Recorder | None,
         window: Screen | None,
         on_frame: OnFrame | None,
+        slow: SlowStatistics | None,
     ) -> None:
+        self.slow = slow
         self.source = source
         self.painter = painter
         self.finish = finish
@@ -134,13 +145,15 @@ class _Live:
         if self.num_frames == 0:
             raise MediaError(f"{self.source.source}: no frame could be read")
         figures = _figures(mailbox.num_dropped, self.latencies_s)
+        if self.slow is not None:
+            self.painter.num_shots = self.slow.num_shots
         log.info("%s: %s", self.source.source, _remark(figures))
         return make_report(
             self.source,
             self.painter,
             num_frames=self.num_frames,
             kept=kept,
-            statistics="frame",
+            statistics="frame" if self.slow is None else "slow",
             timings=self._timings(),
             wall_s=time.monotonic() - self.began,
             first_frame_s=self.first_frame_s,
@@ -149,6 +162,8 @@ class _Live:
 
     def _paint(self, caught: Caught, num_dropped: int) -> None:
         begin = time.monotonic()
+        if self.slow is not None:
+            self.painter.stylizer = self.slow(caught.frame)
         frame, painted = self.painter(ShotFrame(caught.frame))
         image = self.finish(frame.image, painted)
         done = time.monotonic()
