@@ -24,10 +24,10 @@ def load(
     engine: Literal["auto", "onnxruntime", "openvino", "tensorrt"] = "auto",
     tile_px: int | None = None,
 ) -> "OnnxStylizer":
-    """The stylizer of a shipped style or of an ONNX file; see `fastvid.runtime.stylizer.load`."""
-    from fastvid.runtime import stylizer
+    """The stylizer of a shipped style or of an ONNX file; see `fastvid.runtime.loading.load`."""
+    from fastvid.runtime import loading
 
-    return stylizer.load(style, device, engine, tile_px)
+    return loading.load(style, device, engine, tile_px)
 
 
 def stylize(

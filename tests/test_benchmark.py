@@ -20,7 +20,7 @@ from fastvid.evaluation.throughput import (
     write_demo_clip,
 )
 from fastvid.evaluation.timing import span, speed_ups, spread, take_turns, timing_figures
-from fastvid.runtime.stylizer import load
+from fastvid.runtime.loading import load
 from fastvid.video import VideoReader
 
 HEIGHT_PX = 64

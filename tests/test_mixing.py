@@ -5,7 +5,7 @@ from onnx_nets import invert_net, norm_net
 
 from fastvid.runtime.gallery import find_models, name_of
 from fastvid.runtime.graph.mixing import mix_networks
-from fastvid.runtime.stylizer import load
+from fastvid.runtime.loading import load
 
 
 @pytest.fixture
@@ -16,7 +16,8 @@ def folder(tmp_path):
 
 
 def shares(text, folder):
-    return {path.stem: share for path, share in find_models(text, folder).items()}
+    (models,) = find_models(text, folder).values()
+    return {path.stem: share for path, share in models.items()}
 
 
 def test_one_name_is_one_style(folder):
@@ -36,7 +37,20 @@ def test_paths_with_a_colon_are_no_mixtures(folder):
     odd.mkdir()
     path = odd / "x.onnx"
     path.write_bytes(norm_net())
-    assert list(find_models(str(path), folder)) == [path]
+    assert find_models(str(path), folder) == {0.0: {path: 1.0}}
+
+
+def test_a_transition_is_styles_at_moments(folder):
+    found = find_models("a@0, b@2.5,a@4", folder)
+    assert [(s, [p.stem for p in models]) for s, models in found.items()] == [
+        (0.0, ["a"]),
+        (2.5, ["b"]),
+        (4.0, ["a"]),
+    ]
+    assert name_of(found) == "a-b-a"
+    odd = folder / "x@3.onnx"
+    odd.write_bytes(norm_net())
+    assert find_models(str(odd), folder) == {0.0: {odd: 1.0}}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +63,11 @@ def test_paths_with_a_colon_are_no_mixtures(folder):
         ("a:nan,b:2", "a:nan"),
         (":1", ":1"),
         ("a:1,z:1", "unknown style 'z'"),
+        ("a@0,b", "NAME@SECONDS, found 'b'"),
+        ("a@x,b@1", "found 'a@x'"),
+        ("a@2,b@1", "must rise"),
+        ("a@1,b@1", "must rise"),
+        ("a@0,z@1", "unknown style 'z'"),
     ],
 )
 def test_anything_else_is_refused_and_named(folder, text, says):

@@ -17,9 +17,10 @@ from tiny_clips import (
 import fastvid
 from fastvid.runtime.demo import DemoClip
 from fastvid.runtime.film import MAX_FAILURES
+from fastvid.runtime.loading import load
 from fastvid.runtime.pipeline import check, stylize
 from fastvid.runtime.report import free_memory_mib
-from fastvid.runtime.stylizer import OnnxStylizer, load
+from fastvid.runtime.stylizer import OnnxStylizer
 from fastvid.video import MediaError
 
 
@@ -50,6 +51,9 @@ class Failing:
         return self.net(frames)
 
     def adapt(self, frames):
+        pass
+
+    def at(self, seconds):
         pass
 
 
@@ -213,3 +217,18 @@ def test_a_loaded_stylizer_serves_several_films(clip, tmp_path):
     stylizer = load(write(tmp_path / "norm.onnx", norm_net()), "cpu")
     for name in ("a.mp4", "b.mp4"):
         assert stylize(clip, tmp_path / name, stylizer=stylizer).style == "norm"
+
+
+def test_a_transition_follows_the_clock_of_the_film(clip, tmp_path):
+    one, other = (write(tmp_path / f"{i}.onnx", norm_net(i)) for i in range(2))
+    frames, times = read(clip)
+    target = tmp_path / "out.mkv"
+    style = f"{one}@0,{other}@{times[-1]:.6f}"
+    fastvid.stylize(clip, target, style=style, statistics="frame", crf=1)
+    painted, _ = read(target)
+    assert painted.shape == frames.shape
+    first, last = load(one, "cpu")(frames).astype(int), load(other, "cpu")(frames).astype(int)
+    to_first, to_last = (abs(painted - each).mean((1, 2, 3)) for each in (first, last))
+    share = to_first / (to_first + to_last)  # 4:2:0 keeps neither exactly
+    assert share[0] < 0.2 and share[-1] > 0.8
+    assert np.all(np.diff(share) > 0)

@@ -7,7 +7,8 @@ import pytest
 from onnx_nets import foreign_net, invert_net, norm_net, write
 
 from fastvid.runtime import gallery
-from fastvid.runtime.stylizer import OnnxStylizer, load
+from fastvid.runtime.loading import load
+from fastvid.runtime.stylizer import OnnxStylizer
 
 
 def noise(n=1, h=37, w=53, seed=0):

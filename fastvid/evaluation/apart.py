@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from fastvid.evaluation.timing import spread
+from fastvid.runtime.loading import load
 from fastvid.runtime.report import peak_memory_mib
-from fastvid.runtime.stylizer import Device, EngineName, load
+from fastvid.runtime.stylizer import Device, EngineName
 
 FRAMES = 3
 WARM_UP_FRAMES = 2
@@ -40,7 +41,7 @@ def paint_apart(
         model: ONNX file.
         size: (H, W).
         device: `auto`, `cpu` or `cuda`.
-        engine: see `fastvid.runtime.stylizer.load`.
+        engine: see `fastvid.runtime.loading.load`.
         cores: that the process may use; 0 is all.
 
     Returns:
@@ -74,7 +75,7 @@ def measure_cores(
         size: (H, W).
         rounds: processes that count of every net and number of cores.
         device: `auto`, `cpu` or `cuda`.
-        engine: see `fastvid.runtime.stylizer.load`.
+        engine: see `fastvid.runtime.loading.load`.
 
     Returns:
         One row for each net and number of cores: `net_ms_p50` (median of the rounds' medians),

@@ -14,7 +14,8 @@ from fastvid.image import read_image
 from fastvid.reference.paintings import find_painting
 from fastvid.runtime.finish import blend
 from fastvid.runtime.gallery import find_model
-from fastvid.runtime.stylizer import Device, EngineName, OnnxStylizer, load
+from fastvid.runtime.loading import load
+from fastvid.runtime.stylizer import Device, EngineName, OnnxStylizer
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class Painters:
     Args:
         contestants: in any order.
         device: `auto`, `cpu` or `cuda`.
-        engine: see `fastvid.runtime.stylizer.load`; `auto` may take another one in the next run.
+        engine: see `fastvid.runtime.loading.load`; `auto` may take another one in the next run.
     """
 
     def __init__(

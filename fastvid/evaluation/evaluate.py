@@ -28,7 +28,8 @@ from fastvid.files import check_target, write_atomically
 from fastvid.image import read_image, write_image
 from fastvid.motion import scenes
 from fastvid.motion.flow import ESTIMATORS
-from fastvid.runtime.stylizer import DEVICES, ENGINES, Device, EngineName, load
+from fastvid.runtime.loading import load
+from fastvid.runtime.stylizer import DEVICES, ENGINES, Device, EngineName
 from fastvid.video.stills import OUTPUT_IMAGE_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -266,7 +267,7 @@ def probe_net(
         style: name of a shipped style, or an ONNX file.
         image: uint8 (H, W, 3), the picture to ask with.
         device: `auto`, `cpu` or `cuda`.
-        engine: see `fastvid.runtime.stylizer.load`.
+        engine: see `fastvid.runtime.loading.load`.
 
     Returns:
         `engine`, `device`, `net_metadata`, `probes` (statistics of each frame) and `probes_adapted`

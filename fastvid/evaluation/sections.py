@@ -24,7 +24,8 @@ from fastvid.evaluation.table import Table, show
 from fastvid.evaluation.timing import spread
 from fastvid.files import write_atomically
 from fastvid.image import resize_image
-from fastvid.runtime.stylizer import OnnxStylizer, load
+from fastvid.runtime.loading import load
+from fastvid.runtime.stylizer import OnnxStylizer
 
 log = logging.getLogger(__name__)
 

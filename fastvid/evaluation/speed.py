@@ -14,7 +14,8 @@ from fastvid.evaluation.table import Table, number
 from fastvid.evaluation.timing import span, speed_ups, take_turns, timing_figures
 from fastvid.nets import NAMES
 from fastvid.runtime.gallery import find_model
-from fastvid.runtime.stylizer import Device, EngineName, OnnxStylizer, load
+from fastvid.runtime.loading import load
+from fastvid.runtime.stylizer import Device, EngineName, OnnxStylizer
 
 YARDSTICK = "johnson"
 SEED = 0
@@ -77,7 +78,7 @@ def measure_nets(
         rounds: calls of each net that count.
         batch: frames a call.
         device: `auto`, `cpu` or `cuda`; a call returns when its frames are back in memory.
-        engine: see `fastvid.runtime.stylizer.load`.
+        engine: see `fastvid.runtime.loading.load`.
         statistics: `shot` holds those of the frames, `frame` takes them of each frame.
 
     Returns:

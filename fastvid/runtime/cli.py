@@ -25,10 +25,11 @@ from fastvid.runtime.film import STATISTICS, Interrupted, Source
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.gallery import DEFAULT_STYLE, find_models, name_of
 from fastvid.runtime.jobs import Job, plan
+from fastvid.runtime.loading import load_for_film
 from fastvid.runtime.pipeline import Encoding, check, paint, stylize
 from fastvid.runtime.reduced import Reduced
 from fastvid.runtime.report import Report, write_json
-from fastvid.runtime.stylizer import DEVICES, ENGINES, MIN_SIDE_PX, Stylizer, load
+from fastvid.runtime.stylizer import DEVICES, ENGINES, MIN_SIDE_PX, Stylizer
 from fastvid.video import MediaError, VideoReader
 from fastvid.video.stills import is_image, is_sequence
 
@@ -79,7 +80,8 @@ def make_parser() -> Parser:
         "--style",
         default=DEFAULT_STYLE,
         help="a shipped style, or several with shares: "
-        "starry_night:0.7,the_scream:0.3; default: %(default)s",
+        "starry_night:0.7,the_scream:0.3, or one after the other by the second of the film, "
+        "starry_night@0,the_scream@4; default: %(default)s",
     )
     which.add_argument("--model", metavar="FILE.onnx", type=Path, help="a network of your own")
     look = parser.add_argument_group("look")
@@ -171,9 +173,11 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
             parser.error(f"--realtime plays a film; {films[0]} is none")
     if args.model is None:
         try:
-            find_models(args.style)
+            moments = find_models(args.style)
         except ValueError as error:
             parser.error(str(error))
+        if len(moments) > 1 and (cameras or args.realtime):
+            parser.error(f"--style {args.style} follows the clock of a film; live there is none")
 
 
 class _Run:
@@ -252,7 +256,9 @@ class _Run:
         """The network, loaded when the first source and target are known to be sound."""
         self.hopeless = True
         args = self.args
-        stylizer: Stylizer = load(args.model or args.style, args.device, args.engine, args.tile_px)
+        stylizer: Stylizer = load_for_film(
+            args.model or args.style, args.device, args.engine, args.tile_px
+        )
         if args.work_height_px is not None:
             stylizer = Reduced(stylizer, args.work_height_px)
         self.hopeless = False

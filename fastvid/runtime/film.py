@@ -93,6 +93,7 @@ class Painter:
         """
         frame = item.frame
         try:
+            self.stylizer.at(frame.time_s)
             if item.keys is not None:
                 self.stylizer.adapt(item.keys)
                 self.num_shots += 1

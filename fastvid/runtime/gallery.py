@@ -13,8 +13,11 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+Models = Mapping[Path, float]  # ONNX files, and shares that sum to 1
+
 # NAME:SHARE,NAME:SHARE; no slash follows, as it does in the path of a Windows drive
 _MIXTURE = re.compile(r":[^/\\,]*(,|$)")
+_TIMED = re.compile(r"@[0-9.]+\s*(,|$)")
 STYLES_DIR = Path(__file__).resolve().parent.parent / "styles"
 DEFAULT_STYLE = "starry_night"
 # Of a card's scores.mean, shown in the table; `fastvid evaluate --cards` writes them.
@@ -63,17 +66,40 @@ def find_model(style: str | Path, folder: Path = STYLES_DIR) -> Path:
     raise ValueError(f"unknown style {text!r}; choices: {choices}{hint}")
 
 
-def find_models(style: str | Path, folder: Path = STYLES_DIR) -> dict[Path, float]:
-    """The ONNX files that a style or a mixture of styles stands for, each with its share.
+def find_models(style: str | Path, folder: Path = STYLES_DIR) -> dict[float, Models]:
+    """The networks of a style, of a mixture, or of a transition from one to the next.
 
     Args:
-        style: as for `find_model`, or a mixture: `starry_night:0.7,the_scream:0.3`. Shares are
-            scaled to a sum of 1.
+        style: as for `find_model`; or a mixture, `starry_night:0.7,the_scream:0.3`, whose shares
+            are scaled to a sum of 1; or a transition, `starry_night@0,the_scream@4`, which is all
+            the one until its second of the film and all the other from its own on.
         folder: where the named styles lie.
 
+    Returns:
+        Seconds of the film, rising, to ONNX files with their shares; one entry, at 0, for anything
+        but a transition.
+
     Raises:
-        FileNotFoundError, ValueError: as `find_model`; or the mixture is none.
+        FileNotFoundError, ValueError: as `find_model`; or the text is none of these.
     """
+    if not isinstance(style, str) or not _TIMED.search(style):
+        return {0.0: _find_mixture(style, folder)}
+    moments: dict[float, Models] = {}
+    for part in style.split(","):
+        name, _, number = part.strip().rpartition("@")
+        try:
+            seconds = float(number)
+        except ValueError:
+            seconds = math.nan
+        if not name or not 0 <= seconds < math.inf:
+            raise ValueError(f"style {style!r}: expected NAME@SECONDS, found {part.strip()!r}")
+        if moments and seconds <= max(moments):
+            raise ValueError(f"style {style!r}: times must rise, found {part.strip()!r}")
+        moments[seconds] = {find_model(name, folder): 1.0}
+    return moments
+
+
+def _find_mixture(style: str | Path, folder: Path) -> Models:
     if not isinstance(style, str) or not _MIXTURE.search(style):
         return {find_model(style, folder): 1.0}
     shares: dict[Path, float] = {}
@@ -93,8 +119,16 @@ def find_models(style: str | Path, folder: Path = STYLES_DIR) -> dict[Path, floa
     return {path: share / total for path, share in shares.items() if share}
 
 
-def name_of(models: Mapping[Path, float]) -> str:
-    """`starry_night`, or for a mixture `starry_night70+the_scream30`; names the output files."""
+def name_of(moments: Mapping[float, Models]) -> str:
+    """What `find_models` found in one word, which names the output files.
+
+    `starry_night`; `starry_night70+the_scream30` for a mixture, `starry_night-the_scream` for a
+    transition.
+    """
+    return "-".join(_name_of_mixture(models) for models in moments.values())
+
+
+def _name_of_mixture(models: Models) -> str:
     names = {path.name.removesuffix(".onnx"): share for path, share in models.items()}
     if len(names) == 1:
         return next(iter(names))

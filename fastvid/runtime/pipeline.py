@@ -18,10 +18,11 @@ from fastvid.runtime.film import (
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.gallery import DEFAULT_STYLE
 from fastvid.runtime.jobs import default_target
+from fastvid.runtime.loading import load_for_film
 from fastvid.runtime.reduced import Reduced
 from fastvid.runtime.report import Report, free_memory_mib
 from fastvid.runtime.stages import QUEUE_LENGTH
-from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, EngineName, Stylizer, load
+from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, EngineName, Stylizer
 from fastvid.video import (
     OUTPUT_FILM_SUFFIXES,
     OUTPUT_IMAGE_SUFFIXES,
@@ -128,7 +129,7 @@ def stylize(
     if target is not None:
         check(reader, Path(target), overwrite)  # cheap, so before a network is loaded
     if stylizer is None:
-        stylizer = load(style, device, engine, tile_px)
+        stylizer = load_for_film(style, device, engine, tile_px)
     if work_height_px is not None:
         stylizer = Reduced(stylizer, work_height_px)
     target = default_target(reader.source, stylizer.name) if target is None else Path(target)
@@ -167,7 +168,6 @@ def paint(
     if statistics == "frame":
         stylizer.adapt(None)  # it may still hold those of another film
     expected = expected_frames(source.info, *excerpt_s)
-    h, w = source.size
     film = Film(
         source,
         lambda: open_target(source, target, finish, encoding, excerpt_s),
@@ -175,10 +175,15 @@ def paint(
         finish,
         expected,
         on_progress,
-        length=min(QUEUE_LENGTH, max(1, QUEUE_BYTES // (3 * h * w))),
+        length=queue_length(source.size),
         statistics=statistics,
     )
     return film.run()
+
+
+def queue_length(size: tuple[int, int]) -> int:
+    """How many frames of this (H, W) may wait between two stages."""
+    return min(QUEUE_LENGTH, max(1, QUEUE_BYTES // (3 * size[0] * size[1])))
 
 
 def check(source: Source, target: Path, overwrite: bool) -> None:

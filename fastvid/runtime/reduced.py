@@ -75,6 +75,10 @@ class Reduced:
             frames = np.stack([self._as_painted(frame) for frame in frames])
         self._stylizer.adapt(frames)
 
+    def at(self, seconds: float) -> None:
+        """See `Stylizer`."""
+        self._stylizer.at(seconds)
+
     def measure(self, frame: np.ndarray) -> Moments | None:
         """See `Stylizer`."""
         return self._stylizer.measure(self._as_painted(frame))

@@ -2,8 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,8 +18,6 @@ from fastvid.runtime.engines.choice import (
     choose,
 )
 from fastvid.runtime.engines.protocol import Engine, first_line
-from fastvid.runtime.gallery import DEFAULT_STYLE, find_models, name_of
-from fastvid.runtime.graph.mixing import mix_networks
 from fastvid.runtime.graph.reach import reach_px
 from fastvid.runtime.graph.rewriting import rewrite
 from fastvid.runtime.graph.statistics import Moments, add_statistics, fold_statistics
@@ -35,7 +32,6 @@ __all__ = [
     "OnnxStylizer",
     "Stylizer",
     "check_frames",
-    "load",
 ]
 
 log = logging.getLogger(__name__)
@@ -68,6 +64,9 @@ class Stylizer(Protocol):
 
     def adapt(self, frames: np.ndarray | None) -> None:
         """Hold the normalisation at the statistics of these frames; None lets it go."""
+
+    def at(self, seconds: float) -> None:
+        """Set the moment of the film that the next frames belong to."""
 
     def measure(self, frame: np.ndarray) -> Moments | None:
         """Statistics of one frame (H, W, 3); None where the network has no normalisation."""
@@ -184,6 +183,19 @@ class OnnxStylizer:
         if held != self._held:
             self._held, self._painting = held, None
 
+    def at(self, seconds: float) -> None:
+        """Nothing: one style is the same at every moment."""
+
+    def become(self, model: bytes, measured: Sequence[Moments] | None = None) -> None:
+        """Paint with other weights from now on.
+
+        Args:
+            model: ONNX file of the same graph.
+            measured: statistics of frames, from `measure`, to hold it at; None for every frame's.
+        """
+        self._model, self._statistics, self._measuring = model, add_statistics(model), None
+        self._held, self._painting = fold_statistics(model, measured) if measured else model, None
+
     def _fold(self, frames: np.ndarray) -> bytes:
         """The network held at these frames' statistics; itself where it has no norm."""
         measured = [moments for frame in frames if (moments := self.measure(frame)) is not None]
@@ -238,33 +250,6 @@ class OnnxStylizer:
             self._painting = size, self._make(rewrite(self._held, size), frames[:1])
             self.engine = self._painting[1].name
         return self._painting[1]
-
-
-def load(
-    style: str | Path = DEFAULT_STYLE,
-    device: Device = "auto",
-    engine: EngineName = "auto",
-    tile_px: int | None = None,
-) -> OnnxStylizer:
-    """The stylizer of a shipped style, of an ONNX file, or of a mixture of them.
-
-    Args:
-        style: a name of `fastvid.list_styles()`, the path of an ONNX file, or several names with
-            shares, `starry_night:0.7,the_scream:0.3`.
-        device: `auto`, `cpu` or `cuda`; see `OnnxStylizer`.
-        engine: `auto`, `onnxruntime`, `openvino` or `tensorrt`.
-        tile_px: see `OnnxStylizer`.
-
-    Raises:
-        FileNotFoundError: if the path does not exist.
-        ValueError: if the style is unknown, the file is no network of the contract, or the styles
-            of a mixture are networks of different shape.
-        RuntimeError: if the device or engine asked for would not run the network.
-    """
-    models = find_models(style)
-    files = [path.read_bytes() for path in models]
-    network = files[0] if len(files) == 1 else mix_networks(files, list(models.values()))
-    return OnnxStylizer(network, name_of(models), device, engine, tile_px)
 
 
 def check_frames(frames: np.ndarray) -> None:
