@@ -10,6 +10,7 @@ from fastvid.runtime.console import USAGE, Parser, run_command
 # Command: its module, which has `add_arguments(parser)` and `run(args) -> exit code`; what it does.
 COMMANDS = {
     "styles": ("fastvid.runtime.gallery", "list the shipped styles"),
+    "sheet": ("fastvid.evaluation.sheet", "paint the same frames in every style, on one sheet"),
     "export": ("fastvid.export", "write a checkpoint as an ONNX file"),
     "download": ("fastvid.download", "fetch paintings and VGG weights"),
     "optimize": ("fastvid.optimize", "stylise by optimisation, slowly: the reference"),

@@ -61,8 +61,10 @@ def draw_clip(meter: PairMeter, rows: RowSlice, title: str, subtitle: str) -> np
     if not pairs:
         raise ValueError("the picture needs pairs at gap 1: two frames at least")
     inner = WIDTH_PX - 2 * MARGIN_PX
-    parts = [_text(title, 26, INK, inner), _text(subtitle, 15, FAINT, inner)]
-    parts.append(_text("Error between neighbouring frames (RMS, 1 = full range)", 17, INK, inner))
+    parts = [text_image(title, 26, INK, inner), text_image(subtitle, 15, FAINT, inner)]
+    parts.append(
+        text_image("Error between neighbouring frames (RMS, 1 = full range)", 17, INK, inner)
+    )
     parts.append(_plot(pairs[0].cur, {
         "output": (OUTPUT, [math.sqrt(pair.output_mse) for pair in pairs]),
         "source": (SOURCE, [math.sqrt(pair.source_mse) for pair in pairs]),
@@ -75,10 +77,10 @@ def draw_clip(meter: PairMeter, rows: RowSlice, title: str, subtitle: str) -> np
             f"RMS {math.sqrt(error.output_mse):.3f}; right: where, "
             f"black = none or not trusted, white = {_error_scale(worst):.2f}"
         )
-        parts += [_text(heading, 17, INK, inner), _row_of(_worst_images(worst), inner)]
+        parts += [text_image(heading, 17, INK, inner), _row_of(_worst_images(worst), inner)]
     source, stylized = rows.images()
     heading = "The middle row over time, downwards: source, output"
-    parts += [_text(heading, 17, INK, inner), _slices(source, stylized, inner)]
+    parts += [text_image(heading, 17, INK, inner), _slices(source, stylized, inner)]
     gap = np.full((GUTTER_PX, inner, 3), PAPER, np.uint8)
     column = np.concatenate([piece for part in parts for piece in (part, gap)])
     return np.pad(column, ((MARGIN_PX, MARGIN_PX - GUTTER_PX), (MARGIN_PX, MARGIN_PX), (0, 0)),
@@ -89,7 +91,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _text(text: str, size: int, color: Color, width: int) -> np.ndarray:
+def text_image(text: str, size: int, color: Color, width: int) -> np.ndarray:
+    """One line on paper, uint8 (about 1.35 size, width, 3); what does not fit is cut off."""
     canvas = Image.new("RGB", (width, round(size * 1.35)), PAPER)
     ImageDraw.Draw(canvas).text((0, 0), text, color, _font(size))
     return np.asarray(canvas)
