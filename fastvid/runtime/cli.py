@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,14 @@ def make_parser() -> Parser:
     out.add_argument("--audio", choices=("copy", "aac", "none"), help="default: %(default)s")
     out.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     out.add_argument("--report", type=Path, metavar="FILE.json", help="figures of the run")
+    bulk = parser.add_argument_group("bulk: films in pieces, kept when the run is stopped")
+    bulk.add_argument(
+        "--workers", dest="num_workers", type=int, metavar="N", help="paint N pieces at a time"
+    )
+    bulk.add_argument(
+        "--ray", metavar="ADDRESS",
+        help="paint on this Ray cluster, or one that is started here: local; needs the extra ray",
+    )  # fmt: skip
     parser.add_argument("--demo", action="store_true", help="paint a clip made here; needs no file")
     parser.add_argument("--verbose", action="store_true", help="more messages, tracebacks")
     parameters = inspect.signature(stylize).parameters
@@ -171,6 +180,10 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
             parser.error(f"--realtime plays exactly one film, not {found}")
         if Path(films[0]).is_dir() or is_sequence(Path(films[0])) or is_image(Path(films[0])):
             parser.error(f"--realtime plays a film; {films[0]} is none")
+    if args.num_workers is not None and args.num_workers < 1:
+        parser.error(f"--workers is {args.num_workers}, expected at least 1")
+    if (args.num_workers or args.ray) and (args.demo or args.realtime or cameras):
+        parser.error("--workers and --ray paint films from files, not --demo or live")
     if args.model is None:
         try:
             moments = find_models(args.style)
@@ -209,6 +222,8 @@ class _Run:
                 self._attempt("demo", self._paint_demo)
             for text in live:
                 self._attempt(text, partial(self._paint_live, text))
+            if args.num_workers or args.ray:
+                jobs = self._paint_bulk(jobs)
             for job in jobs:
                 if not self.hopeless:
                     self._attempt(str(job.source), partial(self._paint, job))
@@ -274,6 +289,37 @@ class _Run:
         if job.makes_folder:
             job.target.parent.mkdir(parents=True, exist_ok=True)
         return self._paint_source(reader, job.target, job.source.name)
+
+    def _paint_bulk(self, jobs: list[Job]) -> list[Job]:
+        """Paint the films among these jobs in pieces; the others are given back."""
+        from fastvid.runtime.bulk.piece import Network
+        from fastvid.runtime.bulk.run import is_film, paint_films
+
+        args = self.args
+        films = [job for job in jobs if is_film(job)]
+        style = args.model.absolute() if args.model else args.style
+        painted = paint_films(
+            films,
+            Network(style, args.device, args.engine, args.tile_px, args.work_height_px),
+            lambda: self.stylizer,
+            *self._settings(),
+            (args.start_s, args.end_s),
+            args.height_px,
+            args.statistics,
+            args.num_workers,
+            args.ray,
+            Progress(self.console, films[0].source.name if len(films) == 1 else "films"),
+        )
+        try:
+            with closing(painted):
+                for film in painted:
+                    self._attempt(str(film.job.source), film.result)
+                    if self.hopeless:
+                        break
+        except KeyboardInterrupt:
+            log.info("the finished pieces are kept; the same command goes on with them")
+            raise
+        return [job for job in jobs if job not in films]
 
     def _paint_demo(self) -> Report:
         from fastvid.runtime.demo import DemoClip
