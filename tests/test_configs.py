@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from fastvid.config import TrainConfig
 from fastvid.nets import NAMES, build_net
+from fastvid.training.build import STYLES_FOLDER
 from fastvid.training.run import check
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -21,7 +22,7 @@ def composed(*overrides: str) -> TrainConfig:
     return config
 
 
-@pytest.mark.parametrize("group", ["style", "net", "loss", "flow", "data", "trainer"])
+@pytest.mark.parametrize("group", ["style", "net", "loss", "flow", "data", "trainer", "perceptual"])
 def test_every_choice_of_a_group_composes(group):
     for path in sorted((CONFIGS / group).glob("*.yaml")):
         overrides = [f"{group}={path.stem}"]
@@ -39,6 +40,16 @@ def test_every_experiment_composes_and_has_the_last_word():
         check(composed(f"experiment={path.stem}"))
     assert composed("experiment=smoke").max_steps == 4
     assert composed("experiment=smoke", "max_steps=7").max_steps == 7
+
+
+def test_training_starts_from_the_base_network_where_one_is_shipped():
+    assert composed().init_weights == "shipped"
+    assert composed("init=scratch").init_weights is None
+    assert composed("init=scratch").max_steps > composed().max_steps
+    assert composed("experiment=base").init_weights is None
+    shipped = {path.stem for path in STYLES_FOLDER.glob("*.safetensors")}
+    for name in NAMES:
+        assert (composed(f"net={name}").init_weights == "shipped") == (name in shipped)
 
 
 def test_misspelt_key_stops_composition_and_is_named():

@@ -187,11 +187,13 @@ def test_shipped_style_trains_without_any_data(config, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     config.style = StyleConfig(name="starry_night", image="starry_night.jpg")
     config.loss, config.max_steps = LossConfig(), 2
+    config.net, config.init_weights = NetConfig(), "shipped"
     config.data = DataConfig(root=str(tmp_path / "nothing"), crop_px=64)
     path = run.train(config, tmp_path / "outputs")
     assert path.is_file()
     _, what = checkpoint.load(path.with_suffix(".safetensors"))
     assert what.training["loss"]["arch"] == "mini"
+    assert what.training["init_weights"] == "shipped"
 
 
 def test_paintings_take_turns(config):
