@@ -65,9 +65,10 @@ class Folder:
                 others = sorted(key for key in identity if before.get(key) != identity[key])
                 if before:
                     log.warning(
-                        "%s: what was painted before is thrown away, it has another %s",
-                        self.path, ", ".join(others),
-                    )  # fmt: skip
+                        "%s: begun anew, because what is there was made with other %s",
+                        self.path,
+                        " and ".join(others),
+                    )
                 manifest = {"identity": identity}
                 self._clear(everything=True)
                 write_json(self.path / "manifest.json", manifest)
@@ -160,8 +161,8 @@ def identity_of(look: Look, network: Network) -> dict[str, Any]:
     options = asdict(look) | {"info": None, "segment_frames": SEGMENT_FRAMES}
     options |= {key: value for key, value in asdict(network).items() if key != "style"}
     identity = {
-        "source": [str(source), status.st_size, status.st_mtime_ns],
-        "network": models,
+        "source data": [str(source), status.st_size, status.st_mtime_ns],
+        "networks": models,
         "options": options,
         "versions": versions(),
     }
