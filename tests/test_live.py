@@ -81,6 +81,9 @@ class Slow:
     def adapt(self, frames):
         assert frames is None
 
+    def at(self, seconds):
+        pass
+
     def measure(self, frame):
         return None
 

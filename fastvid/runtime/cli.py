@@ -40,8 +40,8 @@ _CAMERA = re.compile(r"camera:(\d+)")
 
 # Options of the command that are arguments of `stylize`, with its own defaults.
 _OPTIONS = (
-    "strength keep_colors height_px start_s end_s side_by_side statistics crf preset codec audio "
-    "overwrite"
+    "strength keep_colors height_px start_s end_s side_by_side steady statistics crf preset codec "
+    "audio overwrite"
 ).split()
 
 
@@ -103,6 +103,10 @@ def make_parser() -> Parser:
     look.add_argument(
         "--side-by-side", action="store_true", help="source and painting in one picture"
     )
+    look.add_argument(
+        "--steady", action="store_true",
+        help="smooth the painting over time along the source's motion; takes time and OpenCV",
+    )  # fmt: skip
     look.add_argument(
         "--statistics", choices=STATISTICS,
         help="what the normalisation is held at: a few frames of each shot, or every frame's own, "
@@ -184,6 +188,8 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(f"--workers is {args.num_workers}, expected at least 1")
     if (args.num_workers or args.ray) and (args.demo or args.realtime or cameras):
         parser.error("--workers and --ray paint films from files, not --demo or live")
+    if (args.num_workers or args.ray) and args.steady:
+        parser.error("--steady looks back at the frame before; it goes without --workers and --ray")
     if args.model is None:
         try:
             moments = find_models(args.style)
@@ -335,7 +341,9 @@ class _Run:
         progress = Progress(self.console, label)
         finish, encoding = self._settings()
         return paint(
-            source, target, self.stylizer, finish, encoding, excerpt_s, progress, args.statistics
+            *(source, target, self.stylizer, finish, encoding, excerpt_s, progress),
+            args.statistics,
+            args.steady,
         )
 
     def _paint_live(self, text: str) -> Report:
@@ -355,7 +363,9 @@ class _Run:
             check(source, target, args.overwrite)
         progress = Progress(self.console, text)
         return paint_live(
-            source, target, self.stylizer, *self._settings(), excerpt_s, progress, args.statistics
+            *(source, target, self.stylizer, *self._settings(), excerpt_s, progress),
+            args.statistics,
+            args.steady,
         )
 
     def _settings(self) -> tuple[Finish, Encoding]:

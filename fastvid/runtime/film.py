@@ -16,6 +16,7 @@ from fastvid.runtime.finish import Finish
 from fastvid.runtime.report import Report, describe_stages, peak_memory_mib, versions
 from fastvid.runtime.shots import ShotFrame, in_shots
 from fastvid.runtime.stages import QUEUE_LENGTH, Items, Timing, overlap
+from fastvid.runtime.steady import Steady
 from fastvid.runtime.stylizer import Stylizer
 from fastvid.video import Frame, MediaError, ReadReport, VideoInfo, Writer
 
@@ -123,6 +124,7 @@ class Film:
         on_progress: Progress | None = None,
         length: int = QUEUE_LENGTH,
         statistics: Statistics = "frame",
+        steady: Steady | None = None,
         shots: Callable[[Iterable[Frame]], Iterable[ShotFrame]] | None = None,
     ) -> None:
         self.source = source
@@ -137,6 +139,7 @@ class Film:
         self._statistics = statistics
         self._shots = shots or (in_shots if statistics == "shot" else partial(map, ShotFrame))
         self._on_progress = on_progress
+        self._steady = steady
         self._began = 0.0
 
     def run(self) -> Report:
@@ -168,6 +171,8 @@ class Film:
         with ExitStack() as stack:
             writer = stack.enter_context(self._open_target())  # an exception leaves no file
             for frame, painted in items:
+                if self._steady is not None:
+                    painted = self._steady(frame.image, painted)
                 writer.write(replace(frame, image=self.finish(frame.image, painted)))
                 self.num_frames += 1
                 if self.num_frames == 1:

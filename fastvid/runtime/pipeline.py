@@ -22,6 +22,7 @@ from fastvid.runtime.loading import load_for_film
 from fastvid.runtime.reduced import Reduced
 from fastvid.runtime.report import Report, free_memory_mib
 from fastvid.runtime.stages import QUEUE_LENGTH
+from fastvid.runtime.steady import Steady
 from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, EngineName, Stylizer
 from fastvid.video import (
     OUTPUT_FILM_SUFFIXES,
@@ -75,6 +76,7 @@ def stylize(
     start_s: float | None = None,
     end_s: float | None = None,
     side_by_side: bool = False,
+    steady: bool = False,
     statistics: Statistics = "shot",
     device: Device = "auto",
     engine: EngineName = "auto",
@@ -103,6 +105,7 @@ def stylize(
         start_s: first instant, seconds from the beginning.
         end_s: where to stop.
         side_by_side: source left, painting right, in one picture of twice the width.
+        steady: smooth the painting over time along the source's motion; needs OpenCV.
         statistics: `shot` holds the network's normalisation at what a few frames of each shot of
             a film show: steadier and faster; `frame` takes every frame's own, as images always do.
         device: `auto`, `cpu` or `cuda` (fails where CUDA would not really run).
@@ -134,7 +137,15 @@ def stylize(
         stylizer = Reduced(stylizer, work_height_px)
     target = default_target(reader.source, stylizer.name) if target is None else Path(target)
     return paint(
-        reader, target, stylizer, finish, encoding, (start_s, end_s), on_progress, statistics
+        reader,
+        target,
+        stylizer,
+        finish,
+        encoding,
+        (start_s, end_s),
+        on_progress,
+        statistics,
+        steady,
     )
 
 
@@ -147,6 +158,7 @@ def paint(
     excerpt_s: tuple[float | None, float | None] = (None, None),
     on_progress: Progress | None = None,
     statistics: Statistics = "shot",
+    steady: bool = False,
 ) -> Report:
     """Paint whatever gives frames into `target`; raises and returns as `stylize` does.
 
@@ -159,6 +171,7 @@ def paint(
         excerpt_s: start and end that the source was opened with, seconds, for the sound.
         on_progress: see `stylize`.
         statistics: see `stylize`.
+        steady: see `stylize`.
     """
     if statistics not in STATISTICS:
         raise ValueError(f"statistics is {statistics!r}; choices: {', '.join(STATISTICS)}")
@@ -177,6 +190,7 @@ def paint(
         on_progress,
         length=queue_length(source.size),
         statistics=statistics,
+        steady=Steady() if steady and not source.info.is_still else None,
     )
     return film.run()
 

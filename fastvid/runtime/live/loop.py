@@ -22,6 +22,7 @@ from fastvid.runtime.pipeline import Encoding, open_target
 from fastvid.runtime.report import Report
 from fastvid.runtime.shots import ShotFrame
 from fastvid.runtime.stages import Timing
+from fastvid.runtime.steady import Steady
 from fastvid.runtime.stylizer import Stylizer
 from fastvid.video import MediaError
 
@@ -52,6 +53,7 @@ def paint_live(
     excerpt_s: tuple[float | None, float | None] = (None, None),
     on_frame: OnFrame | None = None,
     statistics: Statistics = "shot",
+    steady: bool = False,
     open_window: Callable[[], Screen] | None = None,
 ) -> Report:
     """Paint a source that does not wait, until it ends, its window is closed, or Ctrl-C.
@@ -69,6 +71,7 @@ def paint_live(
         on_frame: called after every frame.
         statistics: `shot` holds the network's normalisation at a slow average of what was seen;
             `frame` takes every frame's own.
+        steady: smooth the painting over time; needs OpenCV.
         open_window: makes the window; None is OpenCV's.
 
     Raises:
@@ -83,6 +86,7 @@ def paint_live(
     stylizer.adapt(None)  # it may still hold the statistics of a film
     stylizer(np.zeros((1, *source.size, 3), np.uint8))  # the engine is made now, not while it runs
     with ExitStack() as stack:
+        smooth = Steady() if steady else None
         slow = None
         if statistics == "shot":
             executor = stack.enter_context(ThreadPoolExecutor(1, "fastvid-statistics"))
@@ -95,7 +99,8 @@ def paint_live(
             )
         elif open_window is not None:
             window = stack.enter_context(open_window())
-        return _Live(source, Painter(stylizer), finish, recorder, window, on_frame, slow).run()
+        painter = Painter(stylizer)
+        return _Live(source, painter, finish, recorder, window, on_frame, slow, smooth).run()
 
 
 class _Live:
@@ -110,7 +115,9 @@ class _Live:
         window: Screen | None,
         on_frame: OnFrame | None,
         slow: SlowStatistics | None,
+        steady: Steady | None,
     ) -> None:
+        self.steady = steady
         self.slow = slow
         self.source = source
         self.painter = painter
@@ -165,6 +172,8 @@ class _Live:
         if self.slow is not None:
             self.painter.stylizer = self.slow(caught.frame)
         frame, painted = self.painter(ShotFrame(caught.frame))
+        if self.steady is not None:
+            painted = self.steady(frame.image, painted)
         image = self.finish(frame.image, painted)
         done = time.monotonic()
         self.net.add(done - begin)
