@@ -24,7 +24,7 @@ from fastvid.runtime.console import (
 )
 from fastvid.runtime.film import STATISTICS, Interrupted, Source
 from fastvid.runtime.finish import Finish
-from fastvid.runtime.gallery import DEFAULT_STYLE, find_models, name_of
+from fastvid.runtime.gallery import DEFAULT_STYLE, find_models, list_styles, name_of
 from fastvid.runtime.jobs import Job, plan
 from fastvid.runtime.loading import load_for_film
 from fastvid.runtime.pipeline import Encoding, check, paint, stylize
@@ -276,14 +276,16 @@ class _Run:
     def stylizer(self) -> Stylizer:
         """The network, loaded when the first source and target are known to be sound."""
         self.hopeless = True
-        args = self.args
-        stylizer: Stylizer = load_for_film(
-            args.model or args.style, args.device, args.engine, args.tile_px
-        )
-        if args.work_height_px is not None:
-            stylizer = Reduced(stylizer, args.work_height_px)
+        stylizer = self._load(self.args.model or self.args.style)
         self.hopeless = False
         log.info("style %s, engine %s", stylizer.name, stylizer.engine)
+        return stylizer
+
+    def _load(self, style: str | Path) -> Stylizer:
+        args = self.args
+        stylizer: Stylizer = load_for_film(style, args.device, args.engine, args.tile_px)
+        if args.work_height_px is not None:
+            stylizer = Reduced(stylizer, args.work_height_px)
         return stylizer
 
     def _paint(self, job: Job) -> Report | None:
@@ -362,11 +364,18 @@ class _Run:
         if target is not None:
             check(source, target, args.overwrite)
         progress = Progress(self.console, text)
+        names = [self.name, *(name for name in list_styles() if name != self.name)]
         return paint_live(
             *(source, target, self.stylizer, *self._settings(), excerpt_s, progress),
             args.statistics,
             args.steady,
+            names,
+            self._load_style,
         )
+
+    def _load_style(self, name: str) -> Stylizer:
+        """The style of a key; the first one is there already, it may be no shipped one."""
+        return self.stylizer if name == self.name else self._load(name)
 
     def _settings(self) -> tuple[Finish, Encoding]:
         args = self.args

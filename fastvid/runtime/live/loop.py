@@ -5,24 +5,23 @@ import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from fastvid.runtime.film import Interrupted, Painter, Source, Statistics, make_report
+from fastvid.runtime.film import Interrupted, Source, Statistics, make_report
 from fastvid.runtime.finish import Finish
+from fastvid.runtime.live.brush import Brush, ready
 from fastvid.runtime.live.capture import Capture, Caught
+from fastvid.runtime.live.controls import Styles
+from fastvid.runtime.live.desk import Desk, Screen
 from fastvid.runtime.live.recorder import Recorder
-from fastvid.runtime.live.statistics import SlowStatistics
 from fastvid.runtime.live.window import Window, has_display
 from fastvid.runtime.pipeline import Encoding, open_target
 from fastvid.runtime.report import Report
-from fastvid.runtime.shots import ShotFrame
 from fastvid.runtime.stages import Timing
-from fastvid.runtime.steady import Steady
 from fastvid.runtime.stylizer import Stylizer
 from fastvid.video import MediaError
 
@@ -32,16 +31,6 @@ log = logging.getLogger(__name__)
 OnFrame = Callable[[int, int | None, str], None]
 _POLL_S = 0.05  # how long keys of the window may wait when no frame comes
 _RECENT = 50  # frames that the latency of the progress line is of
-
-
-class Screen(AbstractContextManager, Protocol):
-    """What a loop needs of a window."""
-
-    def show(self, image: np.ndarray) -> None:
-        """Draw uint8 RGB (H, W, 3)."""
-
-    def key(self) -> str:
-        """The key that was pressed, "" for none."""
 
 
 def paint_live(
@@ -54,6 +43,8 @@ def paint_live(
     on_frame: OnFrame | None = None,
     statistics: Statistics = "shot",
     steady: bool = False,
+    style_names: Sequence[str] = (),
+    load_style: Callable[[str], Stylizer] | None = None,
     open_window: Callable[[], Screen] | None = None,
 ) -> Report:
     """Paint a source that does not wait, until it ends, its window is closed, or Ctrl-C.
@@ -72,6 +63,8 @@ def paint_live(
         statistics: `shot` holds the network's normalisation at a slow average of what was seen;
             `frame` takes every frame's own.
         steady: smooth the painting over time; needs OpenCV.
+        style_names: what the window's keys lead to; the first one is the stylizer's.
+        load_style: loads one of them.
         open_window: makes the window; None is OpenCV's.
 
     Raises:
@@ -83,24 +76,24 @@ def paint_live(
         if not has_display():
             raise MediaError(f"{source.source}: no display for a window; -o FILE needs none")
         open_window = Window
-    stylizer.adapt(None)  # it may still hold the statistics of a film
-    stylizer(np.zeros((1, *source.size, 3), np.uint8))  # the engine is made now, not while it runs
+    ready(stylizer, source.size)  # now, so that no frame waits for it
     with ExitStack() as stack:
-        smooth = Steady() if steady else None
-        slow = None
-        if statistics == "shot":
-            executor = stack.enter_context(ThreadPoolExecutor(1, "fastvid-statistics"))
-            slow = SlowStatistics(stylizer, executor)
-        recorder = window = None
+        executor = stack.enter_context(ThreadPoolExecutor(1, "fastvid-live"))
+        brush = Brush(stylizer, finish, executor, statistics, steady)
+        recorder = desk = None
         if target is not None:
             path = target
             recorder = stack.enter_context(
                 Recorder(lambda: open_target(source, path, finish, encoding, excerpt_s))
             )
         elif open_window is not None:
+            styles = None
+            if load_style is not None and len(style_names) > 1:
+                load = load_style
+                styles = Styles(style_names, lambda name: ready(load(name), source.size), executor)
             window = stack.enter_context(open_window())
-        painter = Painter(stylizer)
-        return _Live(source, painter, finish, recorder, window, on_frame, slow, smooth).run()
+            desk = stack.enter_context(Desk(window, brush, source, encoding, styles))
+        return _Live(source, brush, recorder, desk, on_frame).run()
 
 
 class _Live:
@@ -109,21 +102,15 @@ class _Live:
     def __init__(
         self,
         source: Source,
-        painter: Painter,
-        finish: Finish,
+        brush: Brush,
         recorder: Recorder | None,
-        window: Screen | None,
+        desk: Desk | None,
         on_frame: OnFrame | None,
-        slow: SlowStatistics | None,
-        steady: Steady | None,
     ) -> None:
-        self.steady = steady
-        self.slow = slow
         self.source = source
-        self.painter = painter
-        self.finish = finish
+        self.brush = brush
         self.recorder = recorder
-        self.window = window
+        self.desk = desk
         self.on_frame = on_frame
         self.num_frames = 0
         self.first_frame_s = 0.0
@@ -142,7 +129,7 @@ class _Live:
                     caught = mailbox.take(_POLL_S)
                     if caught is not None:
                         self._paint(caught, mailbox.num_dropped)
-                    quit_early = self.window is not None and self.window.key() == "q"
+                    quit_early = self.desk is not None and not self.desk.react()
         except KeyboardInterrupt:
             interrupted = True
         partial = interrupted and self.source.source.is_file()
@@ -152,15 +139,13 @@ class _Live:
         if self.num_frames == 0:
             raise MediaError(f"{self.source.source}: no frame could be read")
         figures = _figures(mailbox.num_dropped, self.latencies_s)
-        if self.slow is not None:
-            self.painter.num_shots = self.slow.num_shots
         log.info("%s: %s", self.source.source, _remark(figures))
         return make_report(
             self.source,
-            self.painter,
+            self.brush.painter,
             num_frames=self.num_frames,
             kept=kept,
-            statistics="frame" if self.slow is None else "slow",
+            statistics=self.brush.statistics,
             timings=self._timings(),
             wall_s=time.monotonic() - self.began,
             first_frame_s=self.first_frame_s,
@@ -169,18 +154,13 @@ class _Live:
 
     def _paint(self, caught: Caught, num_dropped: int) -> None:
         begin = time.monotonic()
-        if self.slow is not None:
-            self.painter.stylizer = self.slow(caught.frame)
-        frame, painted = self.painter(ShotFrame(caught.frame))
-        if self.steady is not None:
-            painted = self.steady(frame.image, painted)
-        image = self.finish(frame.image, painted)
+        image = self.brush(caught.frame)
         done = time.monotonic()
         self.net.add(done - begin)
         if self.recorder is not None:
-            self.recorder.write(replace(frame, image=image))
-        if self.window is not None:
-            self.window.show(image)
+            self.recorder.write(replace(caught.frame, image=image))
+        if self.desk is not None:
+            self.desk.show(caught.frame, image)
         shown = time.monotonic()
         self.show.add(shown - done)
         self.latencies_s.append(shown - caught.at_s)
