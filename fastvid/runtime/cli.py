@@ -117,6 +117,11 @@ def make_parser() -> Parser:
         help="play one film at its own pace as a camera would, dropping frames where the machine "
         "is too slow: into a window, or with -o into a file",
     )  # fmt: skip
+    parser.add_argument(
+        "--virtual-camera", action="store_true",
+        help="show a camera's or a --realtime film's painting to other programs as a camera; "
+        "needs the extra live",
+    )  # fmt: skip
     parser.add_argument("--start", dest="start_s", type=float, metavar="S", help="from this second")
     parser.add_argument("--end", dest="end_s", type=float, metavar="S", help="up to this second")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
@@ -177,6 +182,8 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(f"{cameras[0]} cannot be mixed with other inputs")
     if cameras and args.start_s:
         parser.error("--start has no meaning for a camera; --end says how long to record")
+    if args.virtual_camera and not (args.realtime or cameras):
+        parser.error("--virtual-camera goes with camera:0 or --realtime")
     if args.realtime:
         films = [text for text in args.inputs if not _CAMERA.fullmatch(text)]
         if len(args.inputs) != 1 or not films:
@@ -371,6 +378,7 @@ class _Run:
             args.steady,
             names,
             self._load_style,
+            args.virtual_camera,
         )
 
     def _load_style(self, name: str) -> Stylizer:

@@ -18,6 +18,7 @@ from fastvid.runtime.live.capture import Capture, Caught
 from fastvid.runtime.live.controls import Styles
 from fastvid.runtime.live.desk import Desk, Screen
 from fastvid.runtime.live.recorder import Recorder
+from fastvid.runtime.live.virtual_camera import VirtualCamera
 from fastvid.runtime.live.window import Window, has_display
 from fastvid.runtime.pipeline import Encoding, open_target
 from fastvid.runtime.report import Report
@@ -45,6 +46,7 @@ def paint_live(
     steady: bool = False,
     style_names: Sequence[str] = (),
     load_style: Callable[[str], Stylizer] | None = None,
+    virtual_camera: bool = False,
     open_window: Callable[[], Screen] | None = None,
 ) -> Report:
     """Paint a source that does not wait, until it ends, its window is closed, or Ctrl-C.
@@ -65,22 +67,30 @@ def paint_live(
         steady: smooth the painting over time; needs OpenCV.
         style_names: what the window's keys lead to; the first one is the stylizer's.
         load_style: loads one of them.
+        virtual_camera: whether other programs shall see the painting as a camera; it needs no
+            window where there is no display.
         open_window: makes the window; None is OpenCV's.
 
     Raises:
+        RuntimeError: there can be no virtual camera, or the network fails.
         MediaError: neither a display nor a target, or the target cannot be written, or there is
             no frame.
         Interrupted: Ctrl-C. What a camera gave so far is complete; a film is kept as partial.
     """
     if target is None and open_window is None:
-        if not has_display():
+        if has_display():
+            open_window = Window
+        elif not virtual_camera:
             raise MediaError(f"{source.source}: no display for a window; -o FILE needs none")
-        open_window = Window
     ready(stylizer, source.size)  # now, so that no frame waits for it
     with ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(1, "fastvid-live"))
         brush = Brush(stylizer, finish, executor, statistics, steady)
-        recorder = desk = None
+        recorder = desk = camera = None
+        if virtual_camera:
+            rate = float(source.info.frame_rate)
+            camera = stack.enter_context(VirtualCamera(finish.size(source.size), rate))
+            log.info("virtual camera %s", camera.device)
         if target is not None:
             path = target
             recorder = stack.enter_context(
@@ -93,7 +103,7 @@ def paint_live(
                 styles = Styles(style_names, lambda name: ready(load(name), source.size), executor)
             window = stack.enter_context(open_window())
             desk = stack.enter_context(Desk(window, brush, source, encoding, styles))
-        return _Live(source, brush, recorder, desk, on_frame).run()
+        return _Live(source, brush, recorder, desk, camera, on_frame).run()
 
 
 class _Live:
@@ -105,12 +115,14 @@ class _Live:
         brush: Brush,
         recorder: Recorder | None,
         desk: Desk | None,
+        camera: VirtualCamera | None,
         on_frame: OnFrame | None,
     ) -> None:
         self.source = source
         self.brush = brush
         self.recorder = recorder
         self.desk = desk
+        self.camera = camera
         self.on_frame = on_frame
         self.num_frames = 0
         self.first_frame_s = 0.0
@@ -159,6 +171,8 @@ class _Live:
         self.net.add(done - begin)
         if self.recorder is not None:
             self.recorder.write(replace(caught.frame, image=image))
+        if self.camera is not None:
+            self.camera.send(image)
         if self.desk is not None:
             self.desk.show(caught.frame, image)
         shown = time.monotonic()
