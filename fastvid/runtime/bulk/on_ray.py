@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from fastvid.runtime.bulk.crew import Ended, OnFrames, work
 from fastvid.runtime.bulk.piece import Piece
+from fastvid.runtime.engines.onnx_cpu import limit_threads
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +51,18 @@ class OnRay:
         resources = ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
         self.num_workers = num_workers or max(1, cpus)
-        share: dict[str, float] = {"num_cpus": max(1, cpus // self.num_workers)}
+        self._num_threads = max(1, cpus // self.num_workers)
+        share: dict[str, float] = {"num_cpus": self._num_threads}
         if on_gpu and gpus:
             share["num_gpus"] = min(1.0, gpus / self.num_workers)
         # how often to try again is decided in one place, `schedule`
         remote: Any = ray.remote
-        self._work = remote(max_retries=0, **share)(work)
+        self._work = remote(max_retries=0, **share)(_work)
         self._numbers: dict[Any, int] = {}
 
     def start(self, number: int, piece: Piece) -> None:
         """See `Crew`."""
-        self._numbers[self._work.remote(number, piece)] = number
+        self._numbers[self._work.remote(number, piece, self._num_threads)] = number
 
     def poll(self, timeout_s: float, on_frames: OnFrames) -> list[Ended]:
         """See `Crew`."""
@@ -76,7 +78,7 @@ class OnRay:
         try:
             ended: Ended = self._ray.get(reference)
             return ended
-        except self._ray.exceptions.RayTaskError as error:  # `work` itself could not be called
+        except self._ray.exceptions.RayTaskError as error:  # `_work` could not be called
             return Ended(number, RuntimeError(str(error).splitlines()[-1]))
         except self._ray.exceptions.RayError as error:
             return Ended(number, death=type(error).__name__)
@@ -93,3 +95,9 @@ class OnRay:
         for reference in self._numbers:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
+
+
+def _work(number: int, piece: Piece, num_threads: int) -> Ended:
+    """What Ray calls; others work on the same machine, and nothing else tells the engine so."""
+    limit_threads(num_threads)
+    return work(number, piece)

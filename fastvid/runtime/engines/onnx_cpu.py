@@ -8,6 +8,7 @@ import onnxruntime as ort
 from fastvid.runtime.engines.protocol import first_line
 
 PROVIDER = "CPUExecutionProvider"
+_max_threads: int | None = None  # see `limit_threads`
 NAME = f"ONNX Runtime {ort.__version__} CPU"
 
 
@@ -43,10 +44,18 @@ def open_session(model: bytes, lean: bool = False) -> ort.InferenceSession:
     return session
 
 
+def limit_threads(count: int) -> None:
+    """Give the sessions that are made from now on so many threads; others share the machine."""
+    global _max_threads
+    _max_threads = count
+
+
 def session_options() -> ort.SessionOptions:
     """Options for sessions on every device."""
     options = ort.SessionOptions()
-    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < (os.cpu_count() or 1):
+    if _max_threads is not None:
+        options.intra_op_num_threads = _max_threads
+    elif hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < (os.cpu_count() or 1):
         # by itself it makes a thread for every core, those that we may not use too
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.log_severity_level = 4  # our own message says it in one line
