@@ -72,6 +72,7 @@ def test_the_figures_of_a_network_go_on_its_card_and_the_rest_stays(measured, ca
     network = onnx.load(str(measured / "shipped" / "tiny.onnx"))
     properties = {p.key: p.value for p in network.metadata_props}
     assert json.loads(properties["scores"]) == scores["mean"]
+    assert read_image(measured / "shipped" / "tiny.jpg").shape[1] <= strip.WIDTH_PX
     capsys.readouterr()
     assert main(["styles"]) == 0
     header, row = (line.split() for line in capsys.readouterr().out.splitlines())
@@ -165,8 +166,13 @@ def test_one_frame_makes_a_strip(tmp_path):
 
 
 def test_many_clips_are_thinned_out_evenly():
-    assert strip.chosen_clips(2) == {0, 1}
-    assert strip.chosen_clips(11) == {0, 2, 4, 6, 8, 10}
+    assert strip.chosen_clips(["a.mp4", "b.mp4"]) == {0, 1}
+    assert strip.chosen_clips([f"{i}.mp4" for i in range(11)]) == {0, 2, 4, 6, 8, 10}
+
+
+def test_films_are_shown_rather_than_scenes():
+    assert strip.chosen_clips(["scene:pan", "a.mp4", "scene:zoom", "b.mp4"]) == {1, 3}
+    assert strip.chosen_clips(["scene:pan", "scene:zoom"]) == {0, 1}
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from onnx_nets import invert_net, norm_net, write
@@ -56,7 +58,7 @@ def test_it_moves_in_small_steps_and_nears_the_exact_statistics(text, frames):
     for seconds in np.linspace(0, 2, 33):
         changing.at(seconds)
         pictures.append(changing(frames[:1]).astype(float))
-    steps = [np.sqrt(np.mean((a - b) ** 2)) for a, b in zip(pictures, pictures[1:], strict=False)]
+    steps = [np.sqrt(np.mean((a - b) ** 2)) for a, b in pairwise(pictures)]
     whole = np.sqrt(np.mean((pictures[0] - pictures[-1]) ** 2))
     assert max(steps) < whole / 6
     exact = stylizer(mix_networks([norm_net(0), norm_net(1)], [1 - 11 / 32, 11 / 32]))

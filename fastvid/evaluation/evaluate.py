@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cards",
         action="store_true",
         help="put the figures of each --net on its card, in the place of earlier ones; those of "
-        "the first of --statistics at full strength",
+        "the first of --statistics at full strength; and a strip of frames beside it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--flow", choices=sorted(ESTIMATORS), default="dis", help="default: dis")
@@ -218,8 +218,9 @@ def _paint_and_measure(
     styles = {c.name: c.net.painting for c in contestants if c.net.painting is not None}
     judge = load_judge(required=bool(styles))
     painters = Painters(contestants, args.device, args.engine)
-    shown: list[strip.Column] = []
-    chosen = strip.chosen_clips(len(texts)) if args.strip is not None else set()
+    strips = _strips(contestants, args)
+    shown: dict[str, list[strip.Column]] = {contestant.name: [] for contestant, _, _ in strips}
+    chosen = strip.chosen_clips(texts)
     measured: list[Measured] = []
     for index, text in enumerate(texts):
         clip = Clip(text, args.frames, args.height)
@@ -235,16 +236,32 @@ def _paint_and_measure(
                 flow_method=args.flow,
             )
         )
-        if index in chosen:
-            shown += strip.columns_of(clip, painters.stylizer_of(contestants[0]), len(chosen))
+        for contestant in contestants if index in chosen else ():
+            if contestant.name in shown:
+                stylizer = painters.stylizer_of(contestant)
+                shown[contestant.name] += strip.columns_of(clip, stylizer, len(chosen))
         if len(contestants) == 1:
             (scores,) = measured[-1].scores.values()
             show(f"{contestants[0].name}, {clip.name}: {describe(scores)}\n\n{clip_table(scores)}")
     if args.picture is not None:
         write_image(args.picture, measured[0].picture(contestants[0].name))
-    if args.strip is not None:
-        strip.write_strip(args.strip, strip.draw_strip(shown))
+    for contestant, path, max_bytes in strips:
+        strip.write_strip(path, strip.draw_strip(shown[contestant.name]), max_bytes)
     return [clip.scores for clip in measured]
+
+
+def _strips(
+    contestants: Sequence[Contestant], args: argparse.Namespace
+) -> list[tuple[Contestant, Path, int]]:
+    """Whose paintings a strip is made of, where to, and of how many bytes at most."""
+    strips = []
+    if args.strip is not None:
+        strips.append((contestants[0], args.strip, strip.MAX_BYTES))
+    for net in {contestant.net.label: contestant.net for contestant in contestants}.values():
+        if args.cards:
+            first = next(c for c in contestants if c.net is net and c.strength == FULL)
+            strips.append((first, net.path.with_suffix(".jpg"), strip.CARD_BYTES))
+    return strips
 
 
 def _probe_net(net: Net, args: argparse.Namespace) -> dict[str, Any]:

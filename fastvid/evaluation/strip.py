@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastvid.evaluation.clips import Clip
+from fastvid.evaluation.clips import SCENE_PREFIX, Clip
 from fastvid.image import resize_image, write_image
 from fastvid.runtime.stylizer import Stylizer
 
@@ -15,14 +15,18 @@ GUTTER_PX = 8
 COLUMNS = 4  # one clip, or two, show several frames each
 MAX_CLIPS = 6
 MAX_BYTES = 600_000
+CARD_BYTES = 100_000
 PAPER = 255
 
 Column = tuple[np.ndarray, np.ndarray]
 
 
-def chosen_clips(count: int) -> set[int]:
-    """Which of `count` clips a strip shows: at most six, evenly spread."""
-    return {round(i) for i in np.linspace(0, count - 1, min(count, MAX_CLIPS))}
+def chosen_clips(texts: Sequence[str]) -> set[int]:
+    """Which of these clips a strip shows: of the films, else of the scenes, six evenly spread."""
+    films = [i for i, text in enumerate(texts) if not text.startswith(SCENE_PREFIX)]
+    places = films or list(range(len(texts)))
+    count = min(len(places), MAX_CLIPS)
+    return {places[round(i)] for i in np.linspace(0, len(places) - 1, count)}
 
 
 def columns_of(source: Clip, stylized: Clip | Stylizer, num_clips: int) -> list[Column]:
