@@ -41,7 +41,7 @@ class OnRay:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address == LOCAL:
             settings |= {"address": "local", "include_dashboard": False}
-            settings["num_cpus"] = max(num_workers or 0, len(os.sched_getaffinity(0)))
+            settings["num_cpus"] = max(num_workers or 0, os.cpu_count() or 1)
         else:
             settings["address"] = address
         try:
