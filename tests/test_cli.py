@@ -13,7 +13,8 @@ from tiny_clips import read, write_clip, write_picture
 from fastvid.__main__ import COMMANDS
 from fastvid.__main__ import main as fastvid_command
 from fastvid.runtime import gallery
-from fastvid.runtime.cli import main, make_parser
+from fastvid.runtime.arguments import make_parser
+from fastvid.runtime.cli import main
 from fastvid.runtime.console import duration
 
 INFER = Path(__file__).parent.parent / "infer.py"

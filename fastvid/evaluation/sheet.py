@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, metavar="OUT", help="image to make, .jpg or .png")
     parser.add_argument(
         "sources", nargs="*", default=[DEFAULT_SOURCE], metavar="SOURCE",
-        help="films, holdout:NAME or scene:NAME to take a frame of; default: %(default)s",
+        help="films, holdout:NAME or scene:NAME to take a frame of; default: a generated scene",
     )  # fmt: skip
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="default: all of net base")
     parser.add_argument("--columns", type=int, default=4, metavar="N", help="default: %(default)s")
