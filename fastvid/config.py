@@ -109,6 +109,7 @@ class DataConfig:
             (drawn uniformly from 0 up), pictures in [0, 1].
         exposure: the later frame of a pair is multiplied by a gain from 1 - exposure to
             1 + exposure.
+        licence: of the clips and photos, for the card.
     """
 
     kind: str = "auto"
@@ -122,6 +123,7 @@ class DataConfig:
     real_fraction: float = 0.5
     noise_std: float = 0.01
     exposure: float = 0.04
+    licence: str = ""
 
 
 @dataclass
