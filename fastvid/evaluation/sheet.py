@@ -92,7 +92,7 @@ def draw_sheet(cells: Sequence[Cell], columns: int) -> np.ndarray:
         for picture in pictures:
             height = max(1, round(width * picture.shape[0] / picture.shape[1]))
             parts.append(resize_image(picture, size=(height, width)))
-        parts += [text_image(name, 20, INK, width), text_image(line, 14, FAINT, width)]
+        parts += [text_image(name, 20, INK, width), text_image(line, 13, FAINT, width)]
         drawn.append(np.concatenate(parts))
     height = drawn[0].shape[0]
     rows = math.ceil(len(drawn) / columns)
