@@ -1096,12 +1096,17 @@ def test_no_picture_waits_for_the_garbage_collector(tmp_path: Path, source: str)
         path = media.write_video(tmp_path / "a.mp4", 24, (48, 64))
     else:
         path = media.write_images(tmp_path / "a", 24)
+
+    def in_memory() -> int:
+        return sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+
     gc.collect()
+    before = in_memory()
     gc.disable()
     try:
         for frame in VideoReader(path):
             del frame
-        waiting = sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+        waiting = in_memory() - before
     finally:
         gc.enable()
     assert waiting < 6
