@@ -1098,7 +1098,7 @@ def test_no_picture_waits_for_the_garbage_collector(tmp_path: Path, source: str)
         path = media.write_images(tmp_path / "a", 24)
 
     def in_memory() -> int:
-        return sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+        return sum(type(thing) is VideoFrame for thing in gc.get_objects())
 
     gc.collect()
     before = in_memory()
