@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SOURCE = f"{SCENE_PREFIX}pan"
 WIDTH_PX = 1600
-MAX_BYTES = 1_000_000
 
 Cell = tuple[Sequence[np.ndarray], str, str]
 
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         log.info("painting in %s", style)
         painted = [stylizer(frame[None])[0] for frame in frames]
         cells.append((painted, *caption(style, cards.get(style, {}))))
-    write_strip(args.output, draw_sheet(cells, args.columns), MAX_BYTES)
+    write_strip(args.output, draw_sheet(cells, args.columns))
     print(args.output)
     return 0
 
