@@ -72,7 +72,7 @@ def test_the_figures_of_a_network_go_on_its_card_and_the_rest_stays(measured, ca
     network = onnx.load(str(measured / "shipped" / "tiny.onnx"))
     properties = {p.key: p.value for p in network.metadata_props}
     assert json.loads(properties["scores"]) == scores["mean"]
-    assert read_image(measured / "shipped" / "tiny.jpg").shape[1] <= strip.WIDTH_PX
+    assert read_image(measured / "shipped" / "tiny.strip.jpg").shape[1] <= strip.WIDTH_PX
     capsys.readouterr()
     assert main(["styles"]) == 0
     header, row = (line.split() for line in capsys.readouterr().out.splitlines())

@@ -260,7 +260,7 @@ def _strips(
     for net in {contestant.net.label: contestant.net for contestant in contestants}.values():
         if args.cards:
             first = next(c for c in contestants if c.net is net and c.strength == FULL)
-            strips.append((first, net.path.with_suffix(".jpg"), strip.CARD_BYTES))
+            strips.append((first, net.path.with_suffix(".strip.jpg"), strip.CARD_BYTES))
     return strips
 
 
