@@ -49,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cores", action="store_true", help="each net on 1, 2, ... cores too, at the first size"
     )
     parser.add_argument(
+        "--roofline", action="store_true",
+        help="operations and bytes of each net beside the processor's measured peaks",
+    )  # fmt: skip
+    parser.add_argument(
         "--statistics", choices=STATISTICS, default=STATISTICS[0],
         help="of the nets: held over the frames, as infer.py does, or taken of each",
     )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from fastvid.evaluation import plots, slow, throughput
 from fastvid.evaluation.apart import measure_cores
 from fastvid.evaluation.clips import Clip
+from fastvid.evaluation.roofline import measure_roofline, roofline_table
 from fastvid.evaluation.speed import (
     YARDSTICK,
     collect_models,
@@ -78,6 +79,8 @@ class Sections:
         self.measure_nets()
         if self.args.cores:
             self.measure_cores()
+        if self.args.roofline:
+            self.measure_roofline()
         if self.args.iterations:
             self.measure_optimizer()
         if self.lengths:
@@ -87,9 +90,8 @@ class Sections:
         """Every size and batch."""
         args = self.args
         most = max(SAMPLE_FRAMES, *args.batches)
-        frames = Clip(str(self.video), num_frames=8 * most).spread_frames(most)
         for size in self.sizes:
-            images = np.stack([resize_image(frame, size=size) for frame in frames])
+            images = self._sample(most, size)
             peaks = peak_memories(self.paths, size, args.device, args.engine)
             for batch in args.batches:
                 log.info("%dx%d, batch %d: %s", size[1], size[0], batch, ", ".join(self.paths))
@@ -111,6 +113,14 @@ class Sections:
             self._add(core_table(self.report["cores"]))
         else:
             log.warning("--cores: this system does not let a process choose its cores")
+
+    def measure_roofline(self) -> None:
+        """Every net beside the peaks of the processor, at the first size."""
+        frames = self._sample(SAMPLE_FRAMES, self.sizes[0])
+        args = self.args
+        rows = measure_roofline(self.paths, frames, rounds=args.rounds, engine=args.engine)
+        self.report["roofline"] = rows
+        self._add(roofline_table(rows))
 
     def measure_optimizer(self) -> None:
         """The optimiser beside all nets at the first size, and its cost at the others."""
@@ -189,6 +199,11 @@ class Sections:
             drawn[FRAME_PLOT] = plots.frame_plot(report["lengths"], self.driver)
         for name, chart in drawn.items():
             write_atomically(folder / name, chart.encode())
+
+    def _sample(self, count: int, size: Size) -> np.ndarray:
+        """Frames of the film far apart, uint8 (N, H, W, 3)."""
+        frames = Clip(str(self.video), num_frames=8 * count).spread_frames(count)
+        return np.stack([resize_image(frame, size=size) for frame in frames])
 
     def _adapted(self, name: str, frames: np.ndarray) -> OnnxStylizer:
         stylizer = self._load(name)

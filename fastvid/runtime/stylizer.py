@@ -243,11 +243,15 @@ class OnnxStylizer:
         values = session.run(names, {"frames": np.ascontiguousarray(frame[None])}, options)
         return dict(zip(names, values, strict=True))
 
+    def graph(self, size: tuple[int, int]) -> bytes:
+        """What an engine is given for frames of (H, W): ONNX, held as this stylizer is."""
+        return rewrite(self._held, size)
+
     def _engine_for(self, frames: np.ndarray) -> Engine:
         size = frames.shape[1:3]
         if self._painting is None or self._painting[0] != size:
             self._painting = None  # first free, then build: two would need the memory of two
-            self._painting = size, self._make(rewrite(self._held, size), frames[:1])
+            self._painting = size, self._make(self.graph(size), frames[:1])
             self.engine = self._painting[1].name
         return self._painting[1]
 
