@@ -9,6 +9,8 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
+from fastvid.video import VideoReader, VideoWriter
+
 SIZE = (48, 64)  # (H, W)
 RATE = 24
 SWSCALE_709, SWSCALE_601 = 1, 5
@@ -247,3 +249,19 @@ def frame_times(path: Path) -> list[Fraction]:
     """Presentation times of all frames, in seconds, exactly."""
     with av.open("file:" + str(path.absolute())) as container:
         return [f.pts * Fraction(f.time_base) for f in container.decode(video=0)]
+
+
+def copy_film(source: Path, target: Path, **options: object) -> Path:
+    """The film read and written again, with nothing painted."""
+    excerpt = {k: options[k] for k in ("start_s", "end_s") if k in options}
+    with (
+        VideoReader(source, **excerpt) as reader,  # type: ignore[arg-type]
+        VideoWriter(target, reader.info, **options) as writer,  # type: ignore[arg-type]
+    ):
+        for frame in reader:
+            writer.write(frame)
+    return target
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()}
