@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +85,9 @@ def find_models(style: str | Path, folder: Path = STYLES_DIR) -> dict[float, Mod
     if not isinstance(style, str) or not _TIMED.search(style):
         return {0.0: _find_mixture(style, folder)}
     moments: dict[float, Models] = {}
-    for part in style.split(","):
-        name, _, number = part.strip().rpartition("@")
-        try:
-            seconds = float(number)
-        except ValueError:
-            seconds = math.nan
-        if not name or not 0 <= seconds < math.inf:
-            raise ValueError(f"style {style!r}: expected NAME@SECONDS, found {part.strip()!r}")
+    for name, seconds in _numbered(style, "@", "SECONDS"):
         if moments and seconds <= max(moments):
-            raise ValueError(f"style {style!r}: times must rise, found {part.strip()!r}")
+            raise ValueError(f"style {style!r}: times must rise, found {name}@{seconds:g}")
         moments[seconds] = {find_model(name, folder): 1.0}
     return moments
 
@@ -103,20 +96,28 @@ def _find_mixture(style: str | Path, folder: Path) -> Models:
     if not isinstance(style, str) or not _MIXTURE.search(style):
         return {find_model(style, folder): 1.0}
     shares: dict[Path, float] = {}
-    for part in style.split(","):
-        name, _, number = part.strip().rpartition(":")
-        try:
-            share = float(number)
-        except ValueError:
-            share = math.nan
-        if not name or not 0 <= share < math.inf:
-            raise ValueError(f"style {style!r}: expected NAME:SHARE, found {part.strip()!r}")
+    for name, share in _numbered(style, ":", "SHARE"):
         path = find_model(name, folder)
         shares[path] = shares.get(path, 0.0) + share
     total = sum(shares.values())
     if not total:
         raise ValueError(f"style {style!r}: at least one share must be above 0")
     return {path: share / total for path, share in shares.items() if share}
+
+
+def _numbered(style: str, sign: str, meaning: str) -> Iterator[tuple[str, float]]:
+    """Names and numbers of `NAME<sign>NUMBER,...`; ValueError unless finite and not negative."""
+    for part in style.split(","):
+        name, _, text = part.strip().rpartition(sign)
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not name or not 0 <= value < math.inf:
+            raise ValueError(
+                f"style {style!r}: expected NAME{sign}{meaning}, found {part.strip()!r}"
+            )
+        yield name, value
 
 
 def name_of(moments: Mapping[float, Models]) -> str:
