@@ -2,7 +2,6 @@
 
 import logging
 import os
-from types import TracebackType
 from typing import Any, Self
 
 from fastvid.runtime.bulk.crew import Ended, OnFrames, work
@@ -86,12 +85,7 @@ class OnRay:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for reference in self._numbers:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
