@@ -75,6 +75,7 @@ class LossConfig:
         temporal_weight: of the luminance-aware consistency, a root mean square in [0, 1].
         total_variation_weight: of the mean squared differences of neighbours.
         range_weight: of the mean squared excess outside [0, 1].
+        lattice_weight: of the weave of the network's own cells, in squared levels of 255.
     """
 
     arch: str = "auto"
@@ -88,6 +89,7 @@ class LossConfig:
     temporal_weight: float = 150.0
     total_variation_weight: float = 2.0
     range_weight: float = 10.0
+    lattice_weight: float = 0.3
 
 
 @dataclass

@@ -11,6 +11,7 @@ from fastvid.perceptual.losses import (
     content_loss,
     gram_matrices,
     gram_matrix,
+    lattice_loss,
     luminance,
     range_loss,
     style_loss,
@@ -181,6 +182,30 @@ def test_range_loss_sees_only_the_excess():
     assert range_loss(torch.tensor([1.5, -0.5, 0.2, 0.9])) == pytest.approx(0.25 * 2 / 4)
 
 
+def test_lattice_loss_is_the_mean_square_of_a_weave_in_grey_levels():
+    weave = torch.tensor([1.0, -1.0, 1.0, -1.0]).tile(16)[:, None] * torch.ones(64)
+    flat = torch.full((2, 3, 64, 64), 0.4)
+    assert lattice_loss(flat + 2 / 255 * weave) == pytest.approx(4.0, rel=1e-4)
+
+
+def test_lattice_loss_sees_every_place_of_a_cell():
+    cell = torch.zeros(4, 4)
+    cell[1, 2] = 1.0
+    values = [
+        float(lattice_loss(cell.roll((dy, dx), (0, 1)).tile(16, 16).expand(1, 3, 64, 64) / 255))
+        for dy in range(4) for dx in range(4)
+    ]  # fmt: skip
+    assert values == pytest.approx([1 / 16 - 1 / 256] * 16, rel=1e-3)
+
+
+def test_lattice_loss_ignores_ramps_and_other_periods():
+    y, x = torch.meshgrid(torch.arange(99.0), torch.arange(123.0), indexing="ij")
+    ramp = (0.002 * x + 0.003 * y).expand(1, 3, -1, -1)
+    assert lattice_loss(ramp) < 1e-6
+    other = torch.sin(2 * torch.pi * x / 7).expand(1, 3, -1, -1) * 8 / 255
+    assert lattice_loss(other) < 0.01 * 32
+
+
 def test_gradients_in_double_precision():
     x = (rand(1, 3, 4, 4, dtype=torch.float64) * 1.4 - 0.2).requires_grad_()
     other = rand(1, 3, 4, 4, seed=1, dtype=torch.float64)
@@ -189,6 +214,8 @@ def test_gradients_in_double_precision():
     assert gradcheck(lambda y: temporal_loss(y, other, certainty), (x,))
     assert gradcheck(total_variation_loss, (x,))
     assert gradcheck(range_loss, (x,))
+    wide = rand(1, 3, 9, 13, dtype=torch.float64).requires_grad_()
+    assert gradcheck(lattice_loss, (wide,))
 
 
 def test_shapes_that_do_not_fit_are_named():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # ITU-R BT.709 luma; the three sum to 1.
@@ -174,6 +175,28 @@ def total_variation_loss(image: Tensor) -> Tensor:
     rows = (image[..., 1:, :] - image[..., :-1, :]).square().mean()
     columns = (image[..., :, 1:] - image[..., :, :-1]).square().mean()
     return rows + columns
+
+
+def lattice_loss(image: Tensor, period: int = 4) -> Tensor:
+    """Mean square of the pattern that repeats with the strides of a network, in levels of 255.
+
+    A network that paints in cells of `period` pixels can leave a weave of them on flat areas, too
+    faint for the other terms and plain to see. What differs from its own neighbourhood of one cell
+    is averaged over the same place of all cells in a window of 24 x 24: strokes cancel out there,
+    the weave stays. Ramps give 0.
+
+    Args:
+        image: (B, 3, H, W) in [0, 1], H and W at least twice the period.
+        period: pixels.
+    """
+    rest = period - 1
+    detail = 255 * (image[..., rest:, rest:] - F.avg_pool2d(image, period, stride=1))
+    rows, columns = (side // period for side in detail.shape[-2:])
+    cells = detail[..., : rows * period, : columns * period]
+    cells = F.pixel_unshuffle(cells, period)  # (B, 3 period^2, rows, columns)
+    windows = [max(1, round(count / 24)) for count in (rows, columns)]
+    places = F.adaptive_avg_pool2d(cells, windows).unflatten(1, (3, -1))
+    return (places - places.mean(dim=2, keepdim=True)).square().mean()
 
 
 def range_loss(image: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = (
     "step", "learning_rate", "seconds", "loss", "content", "style", "color", "temporal",
-    "total_variation", "range",
+    "total_variation", "range", "lattice",
 )  # fmt: skip
 
 

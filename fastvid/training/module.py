@@ -24,6 +24,7 @@ from fastvid.perceptual.losses import (
     consistency_loss,
     content_loss,
     gram_matrices,
+    lattice_loss,
     range_loss,
     style_loss,
     total_variation_loss,
@@ -90,6 +91,7 @@ class StyleTransferModule(pl.LightningModule):
             "color": loss.color_weight,
             "total_variation": loss.total_variation_weight,
             "range": loss.range_weight,
+            "lattice": loss.lattice_weight,
             "temporal": loss.temporal_weight * max(0.0, ramp),
         }
 
@@ -145,6 +147,7 @@ class StyleTransferModule(pl.LightningModule):
             "color": color_loss(stylized, target.palette_mean, target.palette_covariance),
             "total_variation": total_variation_loss(stylized),
             "range": range_loss(stylized),
+            "lattice": lattice_loss(stylized),
         }
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
