@@ -7,9 +7,10 @@ import pytest
 from onnx_nets import invert_net, norm_net
 
 from fastvid.runtime.engines import choice
+from fastvid.runtime.engines.distance import MIN_PSNR_DB, psnr
 from fastvid.runtime.engines.onnx_cpu import NAME as ONNX_CPU
 from fastvid.runtime.engines.onnx_gpu import CUDA, OnnxGpu, why_not
-from fastvid.runtime.engines.openvino import MIN_PSNR_DB, OpenVino, psnr
+from fastvid.runtime.engines.openvino import OpenVino
 from fastvid.runtime.engines.protocol import Unavailable
 from fastvid.runtime.stylizer import OnnxStylizer
 
@@ -88,8 +89,9 @@ def test_an_engine_that_fails_in_the_race_is_not_taken(monkeypatch, caplog):
     ("device", "engine", "expected"),
     [
         ("cuda", "openvino", "engine openvino does not run on device cuda"),
+        ("cuda", "int8", "engine int8 does not run on device cuda"),
         ("cpu", "tensorrt", "engine tensorrt does not run on device cpu"),
-        ("cpu", "torch", "engine is 'torch'; choices: auto, onnxruntime, openvino, tensorrt"),
+        ("cpu", "torch", "engine is 'torch'; choices: auto, onnxruntime, int8, openvino, tensorrt"),
     ],
 )
 def test_names_that_contradict_are_refused(device, engine, expected):

@@ -194,7 +194,7 @@ def lattice_loss(image: Tensor, period: int = 4) -> Tensor:
     rows, columns = (side // period for side in detail.shape[-2:])
     cells = detail[..., : rows * period, : columns * period]
     cells = F.pixel_unshuffle(cells, period)  # (B, 3 period^2, rows, columns)
-    windows = [max(1, round(count / 24)) for count in (rows, columns)]
+    windows = (max(1, round(rows / 24)), max(1, round(columns / 24)))
     places = F.adaptive_avg_pool2d(cells, windows).unflatten(1, (3, -1))
     return (places - places.mean(dim=2, keepdim=True)).square().mean()
 

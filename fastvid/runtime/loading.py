@@ -21,7 +21,7 @@ def load(
         style: a name of `fastvid.list_styles()`, the path of an ONNX file, or several names with
             shares, `starry_night:0.7,the_scream:0.3`.
         device: `auto`, `cpu` or `cuda`; see `OnnxStylizer`.
-        engine: `auto`, `onnxruntime`, `openvino` or `tensorrt`.
+        engine: `auto`, `onnxruntime`, `int8`, `openvino` or `tensorrt`.
         tile_px: see `OnnxStylizer`.
 
     Raises:

@@ -114,12 +114,16 @@ class OnnxStylizer:
         self.metadata: Mapping[str, str] = _check_contract(model, name)
         if tile_px is not None and tile_px < MIN_SIDE_PX:
             raise ValueError(f"tile is {tile_px} pixels, expected at least {MIN_SIDE_PX}")
+        if tile_px is not None and engine == "int8":
+            raise ValueError("engine int8 takes its ranges from whole frames; it paints no tiles")
         self._tile_px = tile_px
         self._model = self._held = model
         self._measuring: tuple[tuple[int, int], ort.InferenceSession] | None = None
         self._painting: tuple[tuple[int, int], Engine] | None = None
         self._statistics = add_statistics(model)
         self._reach: tuple[int, int] | None = None
+        self._takes_ranges = engine == "int8"  # of each shot, with norms or without
+        self._keys: np.ndarray | None = None
         probe = np.random.default_rng(0).integers(0, 256, (1, *_TRIAL_SIZE, 3), dtype=np.uint8)
         trial = rewrite(self._fold(probe), _TRIAL_SIZE)
         self._make: Maker = choose(trial, probe, device, engine)
@@ -180,8 +184,8 @@ class OnnxStylizer:
             if len(frames) == 0:
                 raise ValueError("adapt: expected at least one frame, got none")
             held = self._fold(frames)
-        if held != self._held:
-            self._held, self._painting = held, None
+        if held != self._held or self._takes_ranges:
+            self._held, self._painting, self._keys = held, None, frames
 
     def at(self, seconds: float) -> None:
         """Nothing: one style is the same at every moment."""
@@ -251,7 +255,10 @@ class OnnxStylizer:
         size = frames.shape[1:3]
         if self._painting is None or self._painting[0] != size:
             self._painting = None  # first free, then build: two would need the memory of two
-            self._painting = size, self._make(self.graph(size), frames[:1])
+            # An engine may take more from its probe than that it runs: the frames of the shot.
+            fits = self._keys is not None and self._keys.shape[1:3] == size
+            probe = self._keys if fits and self._keys is not None else frames[:1]
+            self._painting, self._keys = (size, self._make(self.graph(size), probe)), None
             self.engine = self._painting[1].name
         return self._painting[1]
 

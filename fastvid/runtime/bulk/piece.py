@@ -36,7 +36,9 @@ class Network:
         """With the engine that this stylizer runs, so that no worker chooses another one."""
         words = stylizer.engine.lower().split()
         engine: EngineName = "onnxruntime"
-        if "openvino" in words:
+        if self.engine == "int8":  # each shot decides whether it really is
+            engine = "int8"
+        elif "openvino" in words:
             engine = "openvino"
         elif "tensorrt" in words:
             engine = "tensorrt"

@@ -10,15 +10,16 @@ import numpy as np
 
 from fastvid.runtime.engines.onnx_cpu import OnnxCpu
 from fastvid.runtime.engines.onnx_gpu import OnnxGpu
+from fastvid.runtime.engines.onnx_int8 import make_int8
 from fastvid.runtime.engines.openvino import OpenVino
 from fastvid.runtime.engines.protocol import Engine
 
 log = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
-EngineName = Literal["auto", "onnxruntime", "openvino", "tensorrt"]
+EngineName = Literal["auto", "onnxruntime", "int8", "openvino", "tensorrt"]
 DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
-ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "openvino", "tensorrt")
+ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "int8", "openvino", "tensorrt")
 
 # From an ONNX file fixed to one size, and frames of that size to try it on.
 Maker = Callable[[bytes, np.ndarray], Engine]
@@ -31,6 +32,7 @@ def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) 
 
     On the CPU `auto` lets the installed engines run against each other for a moment; nothing of
     that is kept on disk. TensorRT is never chosen by itself: its engines take minutes to build.
+    Nor is int8, whose pixels are not those of the other engines.
 
     Args:
         model: a network fixed to the probe's size, with its statistics folded, as films have it.
@@ -46,8 +48,10 @@ def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) 
         raise ValueError(f"device is {device!r}; choices: {', '.join(DEVICES)}")
     if engine not in ENGINES:
         raise ValueError(f"engine is {engine!r}; choices: {', '.join(ENGINES)}")
-    if (device, engine) in (("cuda", "openvino"), ("cpu", "tensorrt")):
+    if (device, engine) in (("cuda", "openvino"), ("cuda", "int8"), ("cpu", "tensorrt")):
         raise ValueError(f"engine {engine} does not run on device {device}")
+    if engine == "int8":
+        return _make_int8
     if engine in ("openvino", "tensorrt"):
         maker: Maker = OpenVino if engine == "openvino" else _make_tensorrt
         try:
@@ -101,8 +105,16 @@ def _race(first: Engine, second: Engine, probe: np.ndarray) -> tuple[float, floa
 
 
 def _make_cpu(model: bytes, probe: np.ndarray) -> Engine:
-    h, w = probe.shape[1:3]
-    return OnnxCpu(model, lean=h * w > _LARGE_PIXELS)
+    return OnnxCpu(model, _is_large(probe))
+
+
+def _make_int8(model: bytes, probe: np.ndarray) -> Engine:
+    return make_int8(model, probe, _is_large(probe))
+
+
+def _is_large(frames: np.ndarray) -> bool:
+    h, w = frames.shape[1:3]
+    return bool(h * w > _LARGE_PIXELS)
 
 
 def _make_cuda(model: bytes, probe: np.ndarray) -> Engine:

@@ -1,0 +1,53 @@
+"""ONNX Runtime on the processor in whole numbers of 8 bits, where the painting stays the same."""
+
+import logging
+
+import numpy as np
+
+from fastvid.runtime.engines.distance import MIN_PSNR_DB, psnr
+from fastvid.runtime.engines.onnx_cpu import NAME, OnnxCpu, open_session
+from fastvid.runtime.engines.protocol import Engine
+from fastvid.runtime.graph.network import Network
+from fastvid.runtime.graph.quantizing import activations, quantize, ranges_of
+
+log = logging.getLogger(__name__)
+
+
+class OnnxInt8(OnnxCpu):
+    """A network in 8 bits in ONNX Runtime on the CPU; see `Engine`.
+
+    Args:
+        model: ONNX file, fixed to a size and held at statistics.
+        probe: uint8 RGB (N, H, W, 3) that the ranges of its values are taken from.
+        lean: see `open_session`.
+    """
+
+    name = f"{NAME} int8"
+
+    def __init__(self, model: bytes, probe: np.ndarray, lean: bool = False) -> None:
+        names = activations(model)
+        session = open_session(ranges_of(model, names), lean)
+        found = np.array([session.run(None, {"frames": frame[None]}) for frame in probe])
+        del session  # what it took is needed for the next one
+        ends = zip(found[:, ::2].min(axis=0), found[:, 1::2].max(axis=0), strict=True)
+        ranges = {name: (float(a), float(b)) for name, (a, b) in zip(names, ends, strict=True)}
+        super().__init__(quantize(model, ranges), lean)
+
+
+def make_int8(model: bytes, probe: np.ndarray, lean: bool = False) -> Engine:
+    """The network in 8 bits, or in float32 where that would change the painting.
+
+    The painting of each frame of the probe has to stay within `MIN_PSNR_DB` of float32's. A network
+    that still normalises each frame by itself has no fixed ranges: it runs in float32.
+    """
+    plain = OnnxCpu(model, lean)
+    if any(node.op_type == "InstanceNormalization" for node in Network(model).nodes):
+        log.debug("int8: statistics are not held, painting in float32")
+        return plain
+    coded = OnnxInt8(model, probe, lean)
+    psnr_db = min(psnr(plain(frame[None]), coded(frame[None])) for frame in probe)
+    log.debug("int8 against float32: %.1f dB", psnr_db)
+    if psnr_db >= MIN_PSNR_DB:
+        return coded
+    log.info("int8 would change the painting (%.1f dB): float32 for this shot", psnr_db)
+    return plain

@@ -1,0 +1,133 @@
+import logging
+
+import media
+import numpy as np
+import onnx
+import pytest
+from onnx_nets import invert_net, norm_net, wide_range_net, write
+
+from fastvid.export import export_onnx
+from fastvid.nets import NAMES, build_net
+from fastvid.runtime.bulk.piece import Network as WorkersNetwork
+from fastvid.runtime.engines.distance import MIN_PSNR_DB, psnr
+from fastvid.runtime.engines.onnx_cpu import NAME as ONNX_CPU
+from fastvid.runtime.engines.onnx_int8 import OnnxInt8, make_int8
+from fastvid.runtime.graph.network import Network
+from fastvid.runtime.graph.quantizing import activations, quantize
+from fastvid.runtime.loading import load
+from fastvid.runtime.stylizer import OnnxStylizer
+
+SIZE = (48, 64)
+FRAMES = np.stack([media.texture(SIZE, seed) for seed in range(3)])
+INT8 = f"{ONNX_CPU} int8"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The shipped shapes with random weights, from the real exporter."""
+    folder = tmp_path_factory.mktemp("nets")
+    return {
+        name: export_onnx(build_net(name), folder / f"{name}.onnx", {}).read_bytes()
+        for name in NAMES
+    }
+
+
+def held(model, frames=FRAMES, engine="onnxruntime"):
+    stylizer = OnnxStylizer(model, "net", "cpu", engine)
+    stylizer.adapt(frames)
+    return stylizer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_convolution_is_in_8_bits_and_the_picture_is_the_same(exported, name):
+    plain = held(exported[name])
+    graph = plain.graph(SIZE)
+    # random weights paint with far more contrast than trained ones, and lose more
+    assert (
+        psnr(plain(FRAMES), np.concatenate([OnnxInt8(graph, FRAMES)(f[None]) for f in FRAMES])) > 25
+    )
+    network = Network(quantize(graph, dict.fromkeys(activations(graph), (-1.0, 1.0))))
+    layers = [node for node in network.nodes if node.op_type == "Conv"]
+    assert len(layers) >= 10
+    for node in layers:
+        made_by = [network.producer(value) for value in node.input]
+        assert {maker.op_type for maker in made_by} == {"DequantizeLinear"}
+
+
+def test_a_stylizer_says_that_it_paints_in_8_bits():
+    plain, coded = held(invert_net()), held(invert_net(), engine="int8")
+    assert psnr(plain(FRAMES), coded(FRAMES)) >= MIN_PSNR_DB
+    assert (plain.engine, coded.engine) == (ONNX_CPU, INT8)
+    assert (plain(FRAMES) != coded(FRAMES)).any()
+
+
+def test_the_worst_frame_of_the_shot_decides(caplog):
+    coded = held(norm_net(), engine="int8")
+    with caplog.at_level(logging.INFO):
+        coded(FRAMES)
+    assert coded.engine == ONNX_CPU  # the last one alone would be near enough
+    assert "float32 for this shot" in caplog.text
+
+
+def test_zero_is_exact_and_weights_keep_to_seven_bits():
+    graph = held(norm_net()).graph(SIZE)
+    names = activations(graph)
+    network = Network(quantize(graph, {name: (0.3, 0.9) for name in names}))
+    coders = [node for node in network.nodes if node.op_type == "QuantizeLinear"]
+    for scale, zero in ([network.constants[n] for n in node.input[1:]] for node in coders):
+        if scale != np.float32(1 / 255):  # the network's own last step
+            assert zero == 0
+            assert scale == pytest.approx(0.9 / 255)
+    stored = onnx.load_from_string(network.to_bytes()).graph.initializer
+    weights = [
+        onnx.numpy_helper.to_array(t) for t in stored if t.data_type == onnx.TensorProto.INT8
+    ]
+    assert max(abs(w.astype(int)).max() for w in weights if w.ndim == 4) == 63
+
+
+def test_a_constant_value_has_a_code():
+    graph = held(invert_net()).graph(SIZE)
+    quantize(graph, dict.fromkeys(activations(graph), (0.0, 0.0)))  # no division by zero
+
+
+def test_the_same_shot_gives_the_same_pixels_again():
+    first, second = (held(norm_net(), engine="int8") for _ in range(2))
+    np.testing.assert_array_equal(first(FRAMES), second(FRAMES))
+    first.adapt(FRAMES[:1])
+    first.adapt(FRAMES)
+    np.testing.assert_array_equal(first(FRAMES), second(FRAMES))
+
+
+def test_ranges_come_from_all_frames_of_the_shot():
+    dark, bright = (FRAMES[:1] * 0.2).astype(np.uint8), FRAMES[:1]
+    wanted = 255 - bright.astype(int)
+    narrow = OnnxInt8(held(invert_net()).graph(SIZE), dark)(bright)
+    assert abs(narrow - wanted).max() > 50  # clipped at what the dark frame needed
+    stylizer = OnnxStylizer(invert_net(), "net", "cpu", "int8")
+    stylizer.adapt(np.concatenate([dark, bright]))
+    stylizer(dark)
+    assert abs(stylizer(bright) - wanted).max() <= 3
+
+
+def test_a_painting_that_would_change_is_left_in_float32(caplog):
+    with caplog.at_level(logging.INFO):
+        engine = make_int8(held(wide_range_net()).graph(SIZE), FRAMES)
+    assert engine.name == ONNX_CPU
+    assert "int8 would change the painting" in caplog.text
+
+
+def test_a_frame_of_its_own_statistics_is_painted_in_float32():
+    stylizer = OnnxStylizer(norm_net(), "net", "cpu", "int8")
+    np.testing.assert_array_equal(stylizer(FRAMES), OnnxStylizer(norm_net(), "net", "cpu")(FRAMES))
+    assert stylizer.engine == ONNX_CPU
+
+
+def test_tiles_have_no_ranges():
+    with pytest.raises(ValueError, match="int8 takes its ranges from whole frames"):
+        OnnxStylizer(norm_net(), "net", "cpu", "int8", tile_px=32)
+
+
+def test_workers_paint_in_8_bits_where_the_program_was_asked_to(tmp_path):
+    path = write(tmp_path / "net.onnx", norm_net())
+    network = WorkersNetwork(path, engine="int8")
+    assert network.settled(load(path, "cpu", "int8")).engine == "int8"
