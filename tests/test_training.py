@@ -1,6 +1,7 @@
 import csv
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +124,34 @@ def test_killed_run_resumes_as_if_nothing_had_happened(config, tmp_path, monkeyp
 
 def test_resume_auto_starts_afresh_when_nothing_is_unfinished(config, tmp_path):
     config.resume = "auto"
-    assert run.find_checkpoint(config, tmp_path) is None
+    ours = checkpoint.Description("base")
+    assert run.find_checkpoint(config, tmp_path, ours) is None
     config.resume = str(tmp_path / "gone.ckpt")
     with pytest.raises(FileNotFoundError, match="gone"):
-        run.find_checkpoint(config, tmp_path)
+        run.find_checkpoint(config, tmp_path, ours)
+
+
+def test_resume_auto_takes_no_run_of_other_settings(config, tmp_path, caplog):
+    net = build_net(config.net.name, config.net.settings)
+    config.resume = "auto"
+    folder = tmp_path / config.style.name / "2026-01-01_00-00-00" / "checkpoints"
+    folder.mkdir(parents=True)
+    file = folder / "step_000003.ckpt"
+
+    def found(**training):
+        what = checkpoint.Description("base", dict(net.settings()), training=training)
+        state = {f"averaged.module.{k}": v for k, v in net.state_dict().items()}
+        torch.save({"state_dict": state, checkpoint.DESCRIPTION_KEY: vars(what)}, file)
+        ours = replace(what, training={"loss": {"style_weight": 4.0}, "log_every": 1})
+        return run.find_checkpoint(config, tmp_path, ours)
+
+    assert found(loss={"style_weight": 4.0}, log_every=50) == file
+    with caplog.at_level("INFO"):
+        assert found(loss={"style_weight": 5.0}) is None
+    assert "has another loss.style_weight; resume=" in caplog.text
+    file.write_bytes(b"half a file")
+    assert run.find_checkpoint(config, tmp_path, checkpoint.Description("base")) is None
+    assert "damaged" in caplog.text
 
 
 def test_loss_falls_on_one_batch(config):

@@ -9,8 +9,10 @@ import os
 import platform
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -18,6 +20,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from fastvid import checkpoint
+from fastvid.checkpoint import Description
 from fastvid.config import TrainConfig, TrainerConfig
 from fastvid.export import export_onnx, onnx_metadata
 from fastvid.files import write_atomically
@@ -34,6 +37,8 @@ from fastvid.training.module import StyleTransferModule
 log = logging.getLogger(__name__)
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+# Settings that a resumed run may have otherwise: they change nothing in what is learned.
+_MAY_CHANGE = ("trainer", "log_every", "sample_every", "checkpoint_every")
 RUN_FOLDER_VARIABLE = "FASTVID_RUN_FOLDER"  # tells the other processes of a run where it lives
 
 
@@ -56,11 +61,11 @@ def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path:
     """
     check(config)
     _keep_freed_memory()
-    resume_from = find_checkpoint(config, outputs)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config)
+    resume_from = find_checkpoint(config, outputs, module.description)
     samples, shown = build_samples(config)
     folder = run_folder(config, outputs, resume_from)
     stopper = StopAtStepEnd()
@@ -104,11 +109,16 @@ def check(config: TrainConfig) -> None:
         )
 
 
-def find_checkpoint(config: TrainConfig, outputs: Path) -> Path | None:
+def find_checkpoint(config: TrainConfig, outputs: Path, wanted: Description) -> Path | None:
     """The checkpoint to resume from.
 
-    `resume=auto` takes the newest run of this style and net that has no exported network yet, and
-    starts afresh when there is none.
+    `resume=auto` takes the newest run of this style that has no exported network yet and has the
+    same settings (`_MAY_CHANGE` apart), and starts afresh when there is none.
+
+    Args:
+        config: the run.
+        outputs: where runs lie.
+        wanted: what this run's checkpoints will say of themselves.
 
     Raises:
         FileNotFoundError: if `resume` names a file that does not exist.
@@ -124,11 +134,43 @@ def find_checkpoint(config: TrainConfig, outputs: Path) -> Path | None:
     for folder in sorted((outputs / name).glob("*/checkpoints"), reverse=True):
         files = sorted(folder.glob("step_*.ckpt"))
         # The card is written last.
-        if files and not (folder.parent / f"{name}.json").exists():
+        if not files or (folder.parent / f"{name}.json").exists():
+            continue
+        try:
+            _, found = checkpoint.load(files[-1])
+        except ValueError as error:
+            log.warning("resume=auto: %s", error)
+            continue
+        other = _differences(_settings(found), _settings(wanted))
+        if not other:
             log.info("resuming %s", files[-1])
             return files[-1]
+        log.info(
+            "resume=auto: %s has another %s; resume=%s goes on with it all the same",
+            *(folder.parent, ", ".join(other), files[-1]),
+        )
     log.info("resume=auto: no unfinished run of %s in %s, starting afresh", name, outputs)
     return None
+
+
+def _settings(what: Description) -> dict[str, Any]:
+    """What makes two runs the same."""
+    kept = {key: value for key, value in what.training.items() if key not in _MAY_CHANGE}
+    return {"net": what.net, "settings": dict(what.settings), **kept}
+
+
+def _differences(
+    first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
+    """Names, `loss.style_weight`, of what is not equal."""
+    found = []
+    for key in sorted(first.keys() | second.keys()):
+        one, other = first.get(key), second.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += _differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            found.append(f"{prefix}{key}")
+    return found
 
 
 def run_folder(config: TrainConfig, outputs: Path, resume_from: Path | None) -> Path:
