@@ -124,7 +124,7 @@ class OnnxStylizer:
         self._reach: tuple[int, int] | None = None
         self._takes_ranges = engine == "int8"  # of each shot, with norms or without
         self._keys: np.ndarray | None = None
-        probe = np.random.default_rng(0).integers(0, 256, (1, *_TRIAL_SIZE, 3), dtype=np.uint8)
+        probe = _waves(_TRIAL_SIZE)
         trial = rewrite(self._fold(probe), _TRIAL_SIZE)
         self._make: Maker = choose(trial, probe, device, engine)
         chosen = self._make(trial, probe)
@@ -261,6 +261,13 @@ class OnnxStylizer:
             self._painting, self._keys = (size, self._make(self.graph(size), probe)), None
             self.engine = self._painting[1].name
         return self._painting[1]
+
+
+def _waves(size: tuple[int, int]) -> np.ndarray:
+    """A colourful frame (1, H, W, 3) to try an engine on; smooth in parts, as films are."""
+    y, x = np.mgrid[: size[0], : size[1]] / size[1]
+    channels = [np.sin(2 * np.pi * (a * x + b * x * y)) for a, b in ((3, 9), (5, 20), (2, 40))]
+    return (127.5 + 127.5 * np.stack(channels, axis=2)[None]).astype(np.uint8)
 
 
 def check_frames(frames: np.ndarray) -> None:
