@@ -13,7 +13,7 @@ import onnx
 from fastvid.runtime.graph.network import Network
 
 # Of int8's 127. Without VNNI a processor adds two products of a uint8 and an int8 in 16 bits, and
-# larger weights would saturate there. It costs one bit, and every processor gives the same pixels.
+# larger weights would saturate there. It costs one bit, and no processor paints another picture.
 _LARGEST_WEIGHT = 63
 _LARGEST_CODE = 255
 
@@ -62,8 +62,11 @@ def quantize(model: bytes, ranges: Mapping[str, tuple[float, float]]) -> bytes:
 
 
 def _layers(network: Network) -> list[onnx.NodeProto]:
-    """Convolutions with weights that are known."""
-    return [n for n in network.nodes if n.op_type == "Conv" and n.input[1] in network.constants]
+    """Convolutions with weights and bias that are known."""
+    known = network.constants
+    return [
+        n for n in network.nodes if n.op_type == "Conv" and all(i in known for i in n.input[1:])
+    ]
 
 
 def _sums(network: Network) -> list[onnx.NodeProto]:
