@@ -2,7 +2,32 @@
 
 import os
 import signal
+from functools import cache
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell that puts the tests into the background makes them, and what they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+TINY = {
+    "base": {"stem_channels": 8, "channels": 16, "dilations": (1, 2), "tail_channels": (16, 8)},
+    "nano": {"channels": 16, "dilations": (2,), "tail_channels": (8,)},
+}
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Small nets with random weights, through the real exporter: called with their name."""
+    import torch
+
+    from fastvid.export import export_onnx
+    from fastvid.nets import build_net
+
+    @cache
+    def export(name):
+        torch.manual_seed(0)
+        path = tmp_path_factory.mktemp("nets") / f"{name}.onnx"
+        return export_onnx(build_net(name, TINY[name]), path, {}).read_bytes()
+
+    return export

@@ -1,16 +1,11 @@
 """The rewritten graph against the exporter's own, through ONNX Runtime; no training."""
 
-from functools import cache
-
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import torch
 from onnx_nets import invert_net, norm_net
 
-from fastvid.export import export_onnx
-from fastvid.nets import build_net
 from fastvid.runtime.graph.network import Network
 from fastvid.runtime.graph.reach import reach_px
 from fastvid.runtime.graph.rewriting import (
@@ -24,27 +19,8 @@ from fastvid.runtime.graph.statistics import add_statistics, fold_statistics
 from fastvid.runtime.stylizer import OnnxStylizer
 
 SIZES = [(37, 53), (48, 64), (16, 16)]
-TINY = {
-    "base": {"stem_channels": 8, "channels": 16, "dilations": (1, 2), "tail_channels": (16, 8)},
-    "nano": {"channels": 16, "dilations": (2,), "tail_channels": (8,)},
-}
-
-
 # Exporting takes seconds each; `base` has every shape of graph but the depthwise convolutions.
 NAMES = ["base", pytest.param("nano", marks=pytest.mark.slow)]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Small nets with random weights, through the real exporter: called with their name."""
-
-    @cache
-    def export(name):
-        torch.manual_seed(0)
-        path = tmp_path_factory.mktemp("nets") / f"{name}.onnx"
-        return export_onnx(build_net(name, TINY[name]), path, {}).read_bytes()
-
-    return export
 
 
 def run(model, **inputs):

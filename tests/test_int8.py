@@ -6,8 +6,6 @@ import onnx
 import pytest
 from onnx_nets import invert_net, norm_net, wide_range_net, write
 
-from fastvid.export import export_onnx
-from fastvid.nets import NAMES, build_net
 from fastvid.runtime.bulk.piece import Network as WorkersNetwork
 from fastvid.runtime.engines.distance import MIN_PSNR_DB, psnr
 from fastvid.runtime.engines.onnx_cpu import NAME as ONNX_CPU
@@ -22,25 +20,15 @@ FRAMES = np.stack([media.texture(SIZE, seed) for seed in range(3)])
 INT8 = f"{ONNX_CPU} int8"
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The shipped shapes with random weights, from the real exporter."""
-    folder = tmp_path_factory.mktemp("nets")
-    return {
-        name: export_onnx(build_net(name), folder / f"{name}.onnx", {}).read_bytes()
-        for name in NAMES
-    }
-
-
 def held(model, frames=FRAMES, engine="onnxruntime"):
     stylizer = OnnxStylizer(model, "net", "cpu", engine)
     stylizer.adapt(frames)
     return stylizer
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["base", pytest.param("nano", marks=pytest.mark.slow)])
 def test_every_convolution_is_in_8_bits_and_the_picture_is_the_same(exported, name):
-    plain = held(exported[name])
+    plain = held(exported(name))
     graph = plain.graph(SIZE)
     # random weights paint with far more contrast than trained ones, and lose more
     assert (
@@ -48,7 +36,7 @@ def test_every_convolution_is_in_8_bits_and_the_picture_is_the_same(exported, na
     )
     network = Network(quantize(graph, dict.fromkeys(activations(graph), (-1.0, 1.0))))
     layers = [node for node in network.nodes if node.op_type == "Conv"]
-    assert len(layers) >= 10
+    assert len(layers) >= 5
     for node in layers:
         made_by = [network.producer(value) for value in node.input]
         assert {maker.op_type for maker in made_by} == {"DequantizeLinear"}
@@ -118,7 +106,8 @@ def test_a_painting_that_would_change_is_left_in_float32(caplog):
 
 def test_a_frame_of_its_own_statistics_is_painted_in_float32():
     stylizer = OnnxStylizer(norm_net(), "net", "cpu", "int8")
-    np.testing.assert_array_equal(stylizer(FRAMES), OnnxStylizer(norm_net(), "net", "cpu")(FRAMES))
+    plain = OnnxStylizer(norm_net(), "net", "cpu", "onnxruntime")
+    np.testing.assert_array_equal(stylizer(FRAMES), plain(FRAMES))
     assert stylizer.engine == ONNX_CPU
 
 
