@@ -55,20 +55,6 @@ def norm_net(seed: int = 0, shared: bool = False, **metadata: str) -> bytes:
     return _contract(nodes, values, metadata)
 
 
-def wide_range_net() -> bytes:
-    """Grey levels beside a thousand times larger ones in one tensor: too much for 8 bits."""
-    small, large = np.eye(3, dtype=np.float32), 1000 * np.eye(3, dtype=np.float32)
-    values = {
-        "w1": np.concatenate([small, large])[:, :, None, None],
-        "w2": np.concatenate([small, 1e-6 * small], axis=1)[:, :, None, None],
-    }
-    nodes = [
-        helper.make_node("Conv", ["x", "w1"], ["c"]),
-        helper.make_node("Conv", ["c", "w2"], ["y"]),
-    ]
-    return _contract(nodes, values, {})
-
-
 def foreign_net(input_name: str = "input", dtype: int = TensorProto.FLOAT) -> bytes:
     """A valid ONNX file that is no network of the contract."""
     graph = helper.make_graph(

@@ -44,6 +44,9 @@ def make_int8(model: bytes, probe: np.ndarray, lean: bool = False) -> Engine:
     if any(node.op_type == "InstanceNormalization" for node in Network(model).nodes):
         log.debug("int8: statistics are not held, painting in float32")
         return plain
+    if not activations(model):
+        log.debug("int8: no convolution between the first and the last, painting in float32")
+        return plain
     coded = OnnxInt8(model, probe, lean)
     psnr_db = min(psnr(plain(frame[None]), coded(frame[None])) for frame in probe)
     log.debug("int8 against float32: %.1f dB", psnr_db)

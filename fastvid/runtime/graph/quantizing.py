@@ -21,9 +21,14 @@ Code = tuple[np.float32, np.uint8]  # scale, and the code of 0
 
 
 def activations(model: bytes) -> list[str]:
-    """Names of the values that `quantize` codes: what goes into convolutions and sums, and out."""
+    """Names of the values that `quantize` codes: what goes into convolutions and sums, and out.
+
+    Empty where there is no convolution to code.
+    """
     network = Network(model)
     layers, sums = _layers(network), _sums(network)
+    if not layers:
+        return []
     wanted = [_result(network, node) for node in (*layers, *sums)]
     wanted += [name for node in layers for name in node.input[:1]]
     wanted += [name for node in sums for name in node.input]
@@ -40,7 +45,9 @@ def ranges_of(model: bytes, names: Sequence[str]) -> bytes:
 
 
 def quantize(model: bytes, ranges: Mapping[str, tuple[float, float]]) -> bytes:
-    """The network with its convolutions in 8 bits.
+    """The network with its convolutions in 8 bits, all but the first and the last.
+
+    Those see few channels: whole numbers are no faster there, and their rounding would be seen.
 
     Args:
         model: ONNX file of the contract, fixed to a size and held at statistics.
@@ -62,10 +69,20 @@ def quantize(model: bytes, ranges: Mapping[str, tuple[float, float]]) -> bytes:
 
 
 def _layers(network: Network) -> list[onnx.NodeProto]:
-    """Convolutions with weights and bias that are known."""
-    known = network.constants
+    """Convolutions between the first and the last ones, with weights and bias that are known."""
+    behind: dict[str, frozenset[str]] = {}  # convolutions that a value has come through
+    for node in network.nodes:
+        seen = frozenset().union(*(behind.get(name, frozenset()) for name in node.input))
+        own = node.output[:1] if node.op_type == "Conv" else ()
+        behind |= dict.fromkeys(node.output, seen.union(own))
+    layers = [node for node in network.nodes if node.op_type == "Conv"]
+    followed = frozenset().union(*(behind[node.output[0]] - {node.output[0]} for node in layers))
     return [
-        n for n in network.nodes if n.op_type == "Conv" and all(i in known for i in n.input[1:])
+        node
+        for node in layers
+        if node.output[0] in followed
+        and len(behind[node.output[0]]) > 1
+        and all(name in network.constants for name in node.input[1:])
     ]
 
 
