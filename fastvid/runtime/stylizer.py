@@ -115,7 +115,10 @@ class OnnxStylizer:
         if tile_px is not None and tile_px < MIN_SIDE_PX:
             raise ValueError(f"tile is {tile_px} pixels, expected at least {MIN_SIDE_PX}")
         if tile_px is not None and engine == "int8":
-            raise ValueError("engine int8 takes its ranges from whole frames; it paints no tiles")
+            raise ValueError(
+                "engine int8 takes its ranges from whole frames and paints no tiles; "
+                "leave out one of the two"
+            )
         self._tile_px = tile_px
         self._model = self._held = model
         self._measuring: tuple[tuple[int, int], ort.InferenceSession] | None = None
@@ -185,7 +188,8 @@ class OnnxStylizer:
                 raise ValueError("adapt: expected at least one frame, got none")
             held = self._fold(frames)
         if held != self._held or self._takes_ranges:
-            self._held, self._painting, self._keys = held, None, frames
+            self._held, self._painting = held, None
+            self._keys = frames if self._takes_ranges else None
 
     def at(self, seconds: float) -> None:
         """Nothing: one style is the same at every moment."""
@@ -255,10 +259,9 @@ class OnnxStylizer:
         size = frames.shape[1:3]
         if self._painting is None or self._painting[0] != size:
             self._painting = None  # first free, then build: two would need the memory of two
-            # An engine may take more from its probe than that it runs: the frames of the shot.
-            fits = self._keys is not None and self._keys.shape[1:3] == size
-            probe = self._keys if fits and self._keys is not None else frames[:1]
-            self._painting, self._keys = (size, self._make(self.graph(size), probe)), None
+            keys, self._keys = self._keys, None
+            probe = keys if keys is not None and keys.shape[1:3] == size else frames[:1]
+            self._painting = size, self._make(self.graph(size), probe)
             self.engine = self._painting[1].name
         return self._painting[1]
 

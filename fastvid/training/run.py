@@ -37,7 +37,7 @@ from fastvid.training.module import StyleTransferModule
 log = logging.getLogger(__name__)
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
-# Settings that a resumed run may have otherwise: they change nothing in what is learned.
+# Settings that a resumed run may have otherwise: where and how exactly it computes, what it shows.
 _MAY_CHANGE = ("trainer", "log_every", "sample_every", "checkpoint_every")
 RUN_FOLDER_VARIABLE = "FASTVID_RUN_FOLDER"  # tells the other processes of a run where it lives
 
@@ -156,7 +156,7 @@ def find_checkpoint(config: TrainConfig, outputs: Path, wanted: Description) -> 
 def _settings(what: Description) -> dict[str, Any]:
     """What makes two runs the same."""
     kept = {key: value for key, value in what.training.items() if key not in _MAY_CHANGE}
-    return {"net": what.net, "settings": dict(what.settings), **kept}
+    return {"net": what.net, "settings": what.settings, "style": what.style, **kept}
 
 
 def _differences(
