@@ -1,6 +1,5 @@
 """Live painting without a camera, a display or a clock: a film stands in for the camera."""
 
-import itertools
 import os
 import threading
 
@@ -9,7 +8,6 @@ from onnx_nets import invert_net, write
 from tiny_clips import (
     RATE,
     SIZE,
-    picture,
     read,
     sound_packets,
     write_clip,
@@ -20,14 +18,12 @@ from tiny_clips import (
 from fastvid.runtime.film import Interrupted
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.live.camera import Camera
-from fastvid.runtime.live.capture import Capture, Caught, Mailbox
 from fastvid.runtime.live.loop import paint_live
-from fastvid.runtime.live.realtime import RealtimeFile, pace
-from fastvid.runtime.live.recorder import Recorder
+from fastvid.runtime.live.realtime import RealtimeFile
 from fastvid.runtime.live.window import has_display
 from fastvid.runtime.pipeline import Encoding
 from fastvid.runtime.stylizer import OnnxStylizer
-from fastvid.video import Frame, MediaError, VideoReader
+from fastvid.video import MediaError, VideoReader
 
 PATIENCE_S = 20.0  # of waits that end at once unless something is broken
 
@@ -127,157 +123,6 @@ class Script:
         return self._reader.report()
 
 
-def caught(number):
-    return Caught(Frame(picture(number), number, 1), float(number))
-
-
-# Pace
-
-
-def test_a_paced_film_waits_for_each_frame_and_no_longer():
-    now, waits = [100.0], []
-
-    def wait(seconds):
-        waits.append(round(seconds, 6))
-        now[0] += seconds
-        return False
-
-    def slow_decoder():
-        for i in range(5):
-            if i == 3:
-                now[0] += 2.5  # a frame that took longer to decode than it is shown
-            yield Frame(picture(i), 10 + i, 1)
-
-    given = [(frame.pts, now[0]) for frame in pace(slow_decoder(), lambda: now[0], wait)]
-    assert waits == [1, 1, 0.5][: len(waits)]
-    assert given == [(10, 100), (11, 101), (12, 102), (13, 104.5), (14, 104.5)]
-
-
-def test_a_paced_film_ends_when_it_is_told_so():
-    frames = (Frame(picture(i), i, 1) for i in range(5))
-    assert [f.pts for f in pace(frames, lambda: 0.0, lambda seconds: seconds > 2)] == [0, 1, 2]
-
-
-# The mailbox
-
-
-def test_only_the_newest_frame_is_kept():
-    mailbox = Mailbox()
-    for number in range(3):
-        mailbox.put(caught(number))
-    assert mailbox.take(0).frame.pts == 2
-    assert mailbox.take(0) is None
-    assert (mailbox.num_caught, mailbox.num_dropped) == (3, 2)
-
-
-def test_a_closed_mailbox_still_gives_its_last_frame():
-    mailbox = Mailbox()
-    mailbox.put(caught(0))
-    mailbox.close()
-    assert not mailbox.finished
-    assert mailbox.take(PATIENCE_S).frame.pts == 0
-    assert mailbox.finished
-    assert mailbox.take(PATIENCE_S) is None
-
-
-def test_what_ends_a_source_reaches_the_thread_that_paints(recording):
-    class Broken(RealtimeFile):
-        def __iter__(self):
-            raise MediaError("unplugged")
-
-    with Capture(Broken(recording)) as capture, pytest.raises(MediaError, match="unplugged"):
-        capture.mailbox.take(PATIENCE_S)
-
-
-# Cameras
-
-
-def test_a_camera_gives_rgb_frames_with_rising_times(recording):
-    ticks = itertools.count(0, 0.0004)
-    with Camera(recording, clock=lambda: next(ticks)) as camera:
-        frames = list(camera)
-    assert camera.size == SIZE
-    assert len(frames) == 19  # the first of the 20 was the probe
-    assert [frame.pts for frame in frames] == list(range(19))
-    film, _ = read(recording)
-    nearest = min(abs(film.astype(int) - frames[-1].image).mean(axis=(1, 2, 3)))
-    assert nearest < 4  # one of the film's frames, not its colours swapped
-
-
-def test_a_camera_can_be_scaled_and_limited(recording):
-    ticks = itertools.count(0.0, 0.1)
-    with Camera(recording, height_px=24, length_s=0.45, clock=lambda: next(ticks)) as camera:
-        assert [frame.image.shape for frame in camera] == [(24, 32, 3)] * 5
-
-
-def test_a_missing_camera_is_one_clear_error(capfd):
-    with pytest.raises(MediaError, match="camera:97: no such camera"):
-        Camera(97)
-    assert capfd.readouterr().err == ""
-
-
-# The recorder
-
-
-class Target:
-    """A writer into memory."""
-
-    def __init__(self, fails_at=None):
-        self.frames, self.closed, self.aborted, self.fails_at = [], None, False, fails_at
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        self.aborted = kind is not None
-
-    def write(self, frame):
-        if frame.pts == self.fails_at:
-            raise MediaError("disk full")
-        self.frames.append(frame)
-
-    def close(self, partial=False):
-        self.closed = partial
-        return "kept"
-
-
-def record(target, times):
-    with Recorder(lambda: target) as recorder:
-        for pts in times:
-            recorder.write(Frame(picture(), pts, 1, duration=1))
-        return recorder.close()
-
-
-def test_a_recorded_frame_lasts_until_the_next_one():
-    target = Target()
-    assert record(target, (0, 1, 5, 7)) == "kept"
-    assert [(f.pts, f.duration) for f in target.frames] == [(0, 1), (1, 4), (5, 2), (7, 1)]
-    assert (target.closed, target.aborted) == (False, False)
-
-
-def test_a_failing_writer_fails_the_one_who_writes():
-    target = Target(fails_at=0)
-    with pytest.raises(MediaError, match="disk full"):
-        record(target, range(100))  # more than there is room for
-    assert target.aborted
-    assert target.closed is None
-
-
-def test_a_recorder_left_by_an_error_keeps_nothing():
-    def times():
-        yield 0
-        raise KeyError
-
-    target = Target()
-    with pytest.raises(KeyError):
-        record(target, times())
-    assert target.aborted
-    assert target.closed is None
-
-
-# All together
-
-
 def test_frames_that_come_while_one_is_painted_are_dropped_but_for_the_newest(tmp_path):
     clip, target = write_clip(tmp_path / "clip.mp4", 6), tmp_path / "out.mp4"
     slow = Slow()
@@ -361,9 +206,6 @@ def test_a_failing_network_leaves_no_file(recording, tmp_path, invert):
     with pytest.raises(RuntimeError, match="out of memory"):
         paint_live(Camera(recording), tmp_path / "out.mp4", Failing(), Finish(), Encoding())
     assert [path.name for path in tmp_path.iterdir()] == ["camera.mp4"]
-
-
-# The command
 
 
 @pytest.fixture
