@@ -65,6 +65,21 @@ def test_extending_repeats_the_border():
     assert extend(torch.rand(1, 3, 8, 4), 4).shape == (1, 3, 8, 4)
 
 
+@pytest.mark.parametrize("name", ["base", "small", "nano"])
+def test_the_margin_is_painted_and_cropped(name):
+    net, x = build_net(name).eval(), torch.rand(1, 3, 24, 20)
+    m = net.margin_px
+    with torch.inference_mode():
+        whole = net.paint(F.pad(x, (m, m, m, m), mode="replicate"))
+        torch.testing.assert_close(net(x), whole[..., m:-m, m:-m])
+    assert build_net(name, net.settings()).margin_px == m
+
+
+def test_a_margin_is_whole_cells():
+    with pytest.raises(ValueError, match="margin_px is a multiple of 4, not 6"):
+        build_net("base", {"margin_px": 6})
+
+
 def test_instance_norm_equals_torchs():
     torch.manual_seed(0)
     norm, x = InstanceNorm(5, num_styles=2), torch.randn(4, 5, 6, 7)

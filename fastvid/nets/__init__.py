@@ -19,6 +19,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "dilations": (1, 2, 1, 4, 2, 1),
         "separable": True,
         "tail_channels": (24, 16),
+        "margin_px": 12,
     },
     "nano": {
         "unshuffle": 4,
@@ -26,6 +27,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "dilations": (1, 2, 1, 4, 2, 1),
         "separable": True,
         "tail_channels": (16,),
+        "margin_px": 12,
     },
 }
 NAMES = (*SIZES, "johnson")

@@ -32,6 +32,8 @@ class FastNetConfig:
         dilations: one residual block each, with this dilation in its first convolution.
         separable: depthwise separable blocks instead of dense ones.
         tail_channels: outputs of the half-resolution convolutions before the last one.
+        margin_px: border that is painted too and then cropped, in whole cells of 4 px. It holds the
+            worst of what the zeros around every convolution do; depthwise convolutions need more.
         num_styles: rows of scales and shifts in every norm; the network of one painting has 1.
     """
 
@@ -41,11 +43,14 @@ class FastNetConfig:
     dilations: tuple[int, ...] = (1, 2, 4, 2, 1)
     separable: bool = False
     tail_channels: tuple[int, ...] = (32, 16)
+    margin_px: int = 4
     num_styles: int = 1
 
     def __post_init__(self) -> None:
         if self.unshuffle not in (2, 4):
             raise ValueError(f"unshuffle is 2 or 4, not {self.unshuffle}")
+        if self.margin_px < 0 or self.margin_px % 4:
+            raise ValueError(f"margin_px is a multiple of 4, not {self.margin_px}")
         object.__setattr__(self, "dilations", tuple(self.dilations))
         object.__setattr__(self, "tail_channels", tuple(self.tail_channels))
 
@@ -59,14 +64,12 @@ class FastNet(nn.Module):
     """
 
     multiple = 4
-    # What the zeros around every convolution do to the border is worst in the first cells of the
-    # body, which the margin holds: it is painted too, and cropped.
-    margin_px = 4
 
     def __init__(self, config: FastNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or FastNetConfig()
         c = self.config
+        self.margin_px = c.margin_px
         stem: list[nn.Module]
         if c.unshuffle == 2:
             stem = [
