@@ -105,7 +105,7 @@ def test_tensorrt_is_an_error_where_it_does_not_run():
     with pytest.raises(RuntimeError, match=r"engine tensorrt: .*; --engine auto takes another"):
         OnnxStylizer(invert_net(), "net", "auto", "tensorrt")
     with pytest.raises(Unavailable):
-        OnnxGpu(invert_net())
+        OnnxGpu(invert_net(), noise())
 
 
 def test_openvino_refuses_what_is_no_network():

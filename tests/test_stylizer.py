@@ -117,9 +117,10 @@ def test_cuda_paints_as_the_cpu_does():
     if not cuda_works():
         pytest.skip("no working CUDA")
     stylizer = OnnxStylizer(norm_net(), "net", "cuda")
-    assert stylizer.engine.endswith("CUDA")
-    difference = stylizer(noise()).astype(int) - OnnxStylizer(norm_net(), "net", "cpu")(noise())
-    assert abs(difference).max() <= 1
+    assert " CUDA fp" in stylizer.engine
+    exact = OnnxStylizer(norm_net(), "net", "cpu")(noise())
+    difference = abs(stylizer(noise()).astype(int) - exact)
+    assert difference.max() <= (3 if stylizer.engine.endswith("fp16") else 1)
 
 
 def test_load_takes_a_path_and_names_a_missing_one(tmp_path):

@@ -118,8 +118,8 @@ def _is_large(frames: np.ndarray) -> bool:
 
 
 def _make_cuda(model: bytes, probe: np.ndarray) -> Engine:
-    return OnnxGpu(model)
+    return OnnxGpu(model, probe)
 
 
 def _make_tensorrt(model: bytes, probe: np.ndarray) -> Engine:
-    return OnnxGpu(model, tensorrt=True)
+    return OnnxGpu(model, probe, tensorrt=True)
