@@ -9,11 +9,12 @@ from fractions import Fraction
 from multiprocessing import active_children
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bulk_films import finish, start, write_film
 from media import frame_times, packets
 from onnx_nets import foreign_net, norm_net, write
-from tiny_clips import write_clip
+from tiny_clips import read, write_clip
 
 from fastvid.runtime.bulk import crew as crews
 from fastvid.runtime.bulk.crew import Ended
@@ -93,6 +94,17 @@ def test_two_workers_make_the_same_file_even_when_they_are_killed(folder, tmp_pa
     assert "killed by signal 9), the piece is painted again" in caplog.text
     assert (tmp_path / "film.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
     assert not active_children()
+
+
+def test_a_style_that_changes_goes_on_from_piece_to_piece(folder, tmp_path):
+    other = write(tmp_path / "other.onnx", norm_net(1))
+    words = ["--style", f"{folder / 'net.onnx'}@2,{other}@4", *ENGINE, "--codec", "ffv1"]  # one cut
+    pictures = []
+    for name, more in (("alone", ()), ("pieces", ("--workers", 2))):
+        assert infer(folder / "film.mp4", *words, "-o", tmp_path / f"{name}.mkv", *more) == 0
+        pictures.append(read(tmp_path / f"{name}.mkv")[0])
+    assert len(pictures[0]) == 400
+    assert np.array_equal(*pictures)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for children in /proc")
