@@ -1,14 +1,12 @@
-"""Pictures for `scenes`: an illustrated landscape, and collages of textures, in layers."""
+"""An illustrated landscape for `scenes`, in layers."""
 
 import math
-from dataclasses import dataclass, fields
 
 import numpy as np
 
 from fastvid.motion.painting import (
     Array,
     Canvas,
-    Color,
     Layer,
     Motion,
     disc,
@@ -16,52 +14,7 @@ from fastvid.motion.painting import (
     polygon,
     step,
 )
-
-
-@dataclass(frozen=True)
-class Palette:
-    """Colours of a time of day and a season."""
-
-    zenith: Color
-    horizon: Color
-    sun: Color
-    cloud: Color
-    cloud_shade: Color
-    far: Color
-    hill: Color
-    leaf: Color
-    meadow: Color
-    meadow_shade: Color
-    water: Color
-    flowers: tuple[Color, ...]
-
-
-PALETTES = {
-    "day": Palette(
-        (0.16, 0.42, 0.78), (0.80, 0.89, 0.93), (1.0, 0.95, 0.72), (0.99, 0.98, 0.95),
-        (0.66, 0.74, 0.85), (0.42, 0.53, 0.68), (0.36, 0.55, 0.32), (0.19, 0.42, 0.17),
-        (0.60, 0.70, 0.26), (0.22, 0.42, 0.15), (0.15, 0.37, 0.55),
-        ((0.88, 0.18, 0.16), (0.98, 0.85, 0.25), (0.97, 0.96, 0.93), (0.56, 0.33, 0.72)),
-    ),
-    "golden": Palette(
-        (0.25, 0.34, 0.62), (0.99, 0.76, 0.46), (1.0, 0.90, 0.58), (1.0, 0.86, 0.70),
-        (0.70, 0.50, 0.55), (0.47, 0.41, 0.56), (0.42, 0.42, 0.28), (0.26, 0.31, 0.14),
-        (0.70, 0.58, 0.22), (0.30, 0.31, 0.12), (0.25, 0.33, 0.48),
-        ((0.93, 0.36, 0.18), (0.99, 0.80, 0.30), (0.98, 0.90, 0.78), (0.72, 0.30, 0.48)),
-    ),
-    "autumn": Palette(
-        (0.33, 0.50, 0.72), (0.91, 0.87, 0.79), (1.0, 0.94, 0.78), (0.97, 0.95, 0.92),
-        (0.67, 0.68, 0.74), (0.46, 0.48, 0.58), (0.62, 0.45, 0.22), (0.74, 0.36, 0.11),
-        (0.72, 0.61, 0.27), (0.42, 0.32, 0.14), (0.21, 0.35, 0.44),
-        ((0.80, 0.25, 0.12), (0.92, 0.66, 0.18), (0.90, 0.86, 0.74), (0.52, 0.22, 0.26)),
-    ),
-    "dusk": Palette(
-        (0.12, 0.12, 0.32), (0.86, 0.50, 0.49), (1.0, 0.76, 0.56), (0.75, 0.53, 0.62),
-        (0.34, 0.30, 0.50), (0.27, 0.25, 0.43), (0.20, 0.27, 0.32), (0.12, 0.22, 0.21),
-        (0.31, 0.39, 0.30), (0.12, 0.20, 0.19), (0.19, 0.21, 0.40),
-        ((0.83, 0.34, 0.40), (0.93, 0.72, 0.45), (0.85, 0.80, 0.86), (0.47, 0.33, 0.66)),
-    ),
-}  # fmt: skip
+from fastvid.motion.palettes import Palette, tinted
 
 
 def landscape(
@@ -77,7 +30,7 @@ def landscape(
         rng: decides on layout, textures and objects.
         height_px: rows of the frame; canvases are painted for this resolution.
         reach: half width and half height of the world that the camera may see.
-        palette: one of `PALETTES`.
+        palette: its colours.
         complete: with every object; otherwise some stay away and the colours vary.
     """
     wide, tall = reach
@@ -89,7 +42,7 @@ def landscape(
         return complete or rng.random() < 0.65
 
     if not complete:
-        palette = _tint(palette, rng)
+        palette = tinted(palette, rng)
     side = float(rng.choice((-1.0, 1.0)))  # the near tree stands here, the sun opposite
     sun = (-side * rng.uniform(0.1, 0.28), rng.uniform(-0.32, -0.22))
     horizon = rng.uniform(0.0, 0.06)
@@ -112,19 +65,6 @@ def landscape(
     if comes():
         layers.append(_tree(height_px, rng, palette, side * rng.uniform(0.55, 0.68), side))
     return layers
-
-
-def _tint(palette: Palette, rng: np.random.Generator) -> Palette:
-    """The palette under another light."""
-    light, spread = rng.uniform(0.8, 1.1, 3), 0.06
-
-    def tint(color: Color) -> Color:
-        red, green, blue = np.clip(color * light + rng.normal(0, spread, 3), 0, 1)
-        return float(red), float(green), float(blue)
-
-    colors = {item.name: getattr(palette, item.name) for item in fields(palette)}
-    flowers = tuple(tint(color) for color in colors.pop("flowers"))
-    return Palette(flowers=flowers, **{name: tint(color) for name, color in colors.items()})
 
 
 def _sky(canvas: Canvas, palette: Palette, sun: tuple[float, float], horizon: float) -> Layer:
@@ -428,47 +368,3 @@ def _bird(height_px: int, rng: np.random.Generator, wide: float) -> Layer:
                     period=rng.uniform(16, 24), phase=rng.uniform(0, 6), flap=0.6,
                     wrap=wide + 1.3 * size)  # fmt: skip
     return canvas.layer(0.6, motion)
-
-
-def collage(rng: np.random.Generator, height_px: int, reach: tuple[float, float]) -> list[Layer]:
-    """Layers of pure texture: a ground and a few ragged patches that cross it.
-
-    Made for training data: spectra from smooth to rough, any colours, objects that turn.
-    """
-    wide, tall = reach
-    ground = Canvas((-wide, -tall, wide, tall), height_px, rng)
-    ground.paint(1.0, _texture(ground))
-    layers = [ground.layer(parallax=rng.uniform(0.2, 0.6))]
-    for depth in np.sort(rng.uniform(0.3, 1.0, rng.integers(2, 7))):
-        size = rng.uniform(0.08, 0.3)
-        canvas = Canvas((-1.5 * size, -1.5 * size, 1.5 * size, 1.5 * size), height_px, rng)
-        ragged = size * rng.uniform(0.02, 0.12) * canvas.noise(0.8 / size, 4, rng.uniform(0.3, 0.7))
-        shape = disc(canvas.x, canvas.y, size, rng.uniform(0.5, 1.0)) + ragged
-        if rng.random() < 0.4:
-            turns = np.sort(rng.uniform(0, 2 * math.pi, 5))
-            corners = [(size * math.cos(a), size * math.sin(a)) for a in turns]
-            shape = polygon(canvas.x, canvas.y, corners)
-        canvas.paint(canvas.cover(shape), _texture(canvas))
-        motion = Motion(
-            start=(rng.uniform(-0.8, 0.8) * wide, rng.uniform(-0.4, 0.4)),
-            velocity=(rng.normal(0, 0.006), 0), swing=tuple(rng.normal(0, 0.08, 2)),
-            period=rng.uniform(50, 150), phase=rng.uniform(0, 6), sway=rng.normal(0, 0.2),
-            spin=rng.normal(0, 0.006), wrap=wide + 1.6 * size,
-        )  # fmt: skip
-        layers.append(canvas.layer(float(depth), motion))
-    return layers
-
-
-def _texture(canvas: Canvas) -> Array:
-    """Three random colours mixed by two noises of random roughness and direction."""
-    rng = canvas.rng
-    colors = rng.uniform(0.03, 0.97, (3, 3)).astype(np.float32)
-    # As pale as real things are: full saturation is rare outside of collages.
-    colors += rng.beta(2, 1.5) * (colors.mean(axis=1, keepdims=True) - colors)
-    waves = rng.uniform(1.5, 14) * np.exp(rng.uniform(-0.7, 0.7, 2))
-    gain = rng.uniform(0.35, 0.95)
-    rough = canvas.noise((float(waves[0]), float(waves[1])), 6, gain)
-    color = mix(tuple(colors[0]), tuple(colors[1]), 0.5 + 0.35 * rough)
-    broad = step(canvas.noise(float(rng.uniform(1, 5)), 3), -0.3, rng.uniform(0, 1.2))
-    grain = canvas.noise(float(rng.uniform(12, 60)), 4, 0.9) * rng.uniform(0, 0.2)
-    return mix(color, tuple(colors[2]), broad) * (1 + grain)[..., None]

@@ -1,8 +1,8 @@
 """Procedural clips with exact backward flow and occlusion, from a seed, with numpy alone.
 
-A scene is a stack of flat painted layers (`landscape`) under a camera. Every layer moves by an
-affine map per frame, so the flow between any two frames is known exactly, and so is what hides
-what. Frames, flow and masks are functions of the frame number: no state, any order, no end.
+A scene is a stack of flat painted layers (`landscape`, `collage`) under a camera. Every layer moves
+by an affine map per frame, so the flow between any two frames is known exactly, and so is what
+hides what. Frames, flow and masks are functions of the frame number: no state, any order, no end.
 """
 
 import math
@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvid.motion.landscape import PALETTES, collage, landscape
+from fastvid.motion.collage import collage
+from fastvid.motion.landscape import landscape
 from fastvid.motion.painting import Layer
+from fastvid.motion.palettes import PALETTES
 
 PAN, ZOOM, ANGLE, SHAKE = 0.18, 1.3, 0.07, 0.012  # largest excursions: heights, factor, radians
 
@@ -102,7 +104,7 @@ class Scene:
         size: (H, W) of the frames. The layout does not depend on it.
         kind: `"landscape"` (an illustrated view) or `"collage"` (textured patches).
         camera: a name in `CAMERAS`.
-        palette: a name in `landscape.PALETTES`; by default the seed decides.
+        palette: a name in `palettes.PALETTES`; by default the seed decides.
         lighting: the brightness swings by 1 +- this, over 100 frames. Flow is not affected.
         noise_std: standard deviation of Gaussian sensor noise, in grey levels of 255.
         complete: a landscape with every object; otherwise some stay away and the colours vary.
