@@ -126,6 +126,19 @@ def test_ten_bits_become_eight_with_the_same_picture(tmp_path: Path) -> None:
     assert np.abs(image.astype(int) - media.quadrants()).mean() < 8
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p", "yuv422p10le", "rgba", "gray"])
+@pytest.mark.parametrize("size", [None, (30, 41), (75, 99)])
+def test_large_pictures_have_the_same_colours(
+    pixel_format: str, size: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    coded = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixel_format)
+    by_planes = color.to_rgb(coded, size)
+    monkeypatch.setattr(color, "_LARGE_PIXELS", 0)
+    assert np.array_equal(by_planes, color.to_rgb(coded, size))
+    assert by_planes.shape == (*(size or (48, 64)), 3)
+
+
 def test_hdr_comes_out_as_bt709(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = media.write_video(
         tmp_path / "a.mp4",

@@ -12,6 +12,10 @@ from av.video.reformatter import Interpolation
 # (here: 0.0 and 3), for 10 ms a frame in place of 1.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 
+# swscale writes planes three times as fast as packed pixels, and both give the same RGB array. Of
+# larger pictures, 4K for example, the second copy would cost a whole program 170 MiB.
+_LARGE_PIXELS = 2**22
+
 # H.273 matrix number (FFmpeg's AVColorSpace) -> swscale's number of the same matrix
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 LIMITED, FULL = 1, 2
@@ -102,8 +106,7 @@ def to_rgb(
     rgb = frame.reformat(
         width=target[1],
         height=target[0],
-        # swscale writes planes three times as fast as packed pixels; both give the same RGB array
-        format="rgb48le" if hdr else "gbrp",
+        format="rgb48le" if hdr else "rgb24" if target[0] * target[1] > _LARGE_PIXELS else "gbrp",
         src_colorspace=matrix,
         interpolation=method | _EXACT,
     ).to_ndarray()
