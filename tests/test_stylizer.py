@@ -131,6 +131,14 @@ def test_load_takes_a_path_and_names_a_missing_one(tmp_path):
         load(tmp_path / "none.onnx")
 
 
+def test_keys_lead_to_styles_of_the_same_size(tmp_path):
+    for name in ("a", "b", "c", "a.small", "b.small"):
+        write(tmp_path / f"{name}.onnx", invert_net())
+    assert gallery.sisters("a", tmp_path) == ["b", "c"]
+    assert gallery.sisters("b.small", tmp_path) == ["a.small"]
+    assert gallery.sisters("my_own.v2", tmp_path) == ["a", "b", "c"]
+
+
 def test_an_unknown_style_lists_the_choices(tmp_path):
     for name in ("starry_night", "starry_night.small", "udnie"):
         write(tmp_path / f"{name}.onnx", invert_net())

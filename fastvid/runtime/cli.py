@@ -21,7 +21,7 @@ from fastvid.runtime.console import (
 )
 from fastvid.runtime.film import Interrupted, Source
 from fastvid.runtime.finish import Finish
-from fastvid.runtime.gallery import find_models, list_styles, name_of
+from fastvid.runtime.gallery import find_models, name_of, sisters
 from fastvid.runtime.jobs import Job, plan
 from fastvid.runtime.loading import load_for_film
 from fastvid.runtime.pipeline import Encoding, check, paint
@@ -210,7 +210,7 @@ class _Run:
         if target is not None:
             check(source, target, args.overwrite)
         progress = Progress(self.console, text)
-        names = [self.name, *(name for name in list_styles() if name != self.name)]
+        names = [self.name, *sisters(self.name)]
         return paint_live(
             *(source, target, self.stylizer, *self._settings(), excerpt_s, progress),
             args.statistics,

@@ -39,6 +39,14 @@ def list_styles(folder: Path = STYLES_DIR) -> dict[str, dict[str, Any]]:
     return cards
 
 
+def sisters(name: str, folder: Path = STYLES_DIR) -> list[str]:
+    """The other styles of a size: each `NAME.small` for `the_scream.small`, else each `NAME`."""
+    names = [other for other in list_styles(folder) if other != name]
+    size = name.partition(".")[2]
+    same = [other for other in names if other.partition(".")[2] == size]
+    return same or [other for other in names if "." not in other]
+
+
 def find_model(style: str | Path, folder: Path = STYLES_DIR) -> Path:
     """Path of the ONNX file that a style's name, or a path, stands for.
 
