@@ -11,7 +11,8 @@ from fastvid.evaluation.probes import GRID_LINE, grid_spectrum
 from fastvid.motion import scenes
 from fastvid.runtime.gallery import STYLES_DIR
 
-MAX_BYTES = {"base": 1_700_000, "small": 300_000, "nano": 300_000}
+MAX_BYTES = {"base": 1_700_000, "small": 300_000}
+MAX_DISTANCE = {"base": 0.5, "small": 0.6}  # of the source's
 NAMES = sorted(fastvid.list_styles())
 
 
@@ -36,7 +37,7 @@ def test_card_tells_where_it_comes_from_and_how_it_measures(style):
         assert card[key], key
     assert len(card["scores"]["clips"]) >= 3
     mean = card["scores"]["mean"]
-    assert mean["style_distance"] <= 0.5 * mean["style_distance_source"]
+    assert mean["style_distance"] <= MAX_DISTANCE[card["net"]] * mean["style_distance_source"]
 
 
 def test_file_is_small_and_holds_no_paths(style):
