@@ -20,6 +20,9 @@ class OnnxInt8(OnnxCpu):
         model: ONNX file, fixed to a size and held at statistics.
         probe: uint8 RGB (N, H, W, 3) that the ranges of its values are taken from.
         lean: see `open_session`.
+
+    Attributes:
+        psnr_db: between its paintings of the probe and float32's, the worst of them.
     """
 
     name = f"{NAME} int8"
@@ -27,11 +30,19 @@ class OnnxInt8(OnnxCpu):
     def __init__(self, model: bytes, probe: np.ndarray, lean: bool = False) -> None:
         names = activations(model)
         session = open_session(ranges_of(model, names), lean)
-        found = np.array([session.run(None, {"frames": frame[None]}) for frame in probe])
+        exact, found = [], []
+        for frame in probe:
+            painted, *ends = session.run(None, {"frames": frame[None]})
+            exact.append(painted)
+            found.append(ends)
         del session  # what it took is needed for the next one
-        ends = zip(found[:, ::2].min(axis=0), found[:, 1::2].max(axis=0), strict=True)
-        ranges = {name: (float(a), float(b)) for name, (a, b) in zip(names, ends, strict=True)}
+        lowest, highest = np.min(found, axis=0)[::2], np.max(found, axis=0)[1::2]
+        ends_of = zip(names, lowest, highest, strict=True)
+        ranges = {name: (float(low), float(high)) for name, low, high in ends_of}
         super().__init__(quantize(model, ranges), lean)
+        self.psnr_db = min(
+            psnr(painted, self(frame[None])) for painted, frame in zip(exact, probe, strict=True)
+        )
 
 
 def make_int8(model: bytes, probe: np.ndarray, lean: bool = False) -> Engine:
@@ -40,17 +51,14 @@ def make_int8(model: bytes, probe: np.ndarray, lean: bool = False) -> Engine:
     The painting of each frame of the probe has to stay within `MIN_PSNR_DB` of float32's. A network
     that still normalises each frame by itself has no fixed ranges: it runs in float32.
     """
-    plain = OnnxCpu(model, lean)
     if any(node.op_type == "InstanceNormalization" for node in Network(model).nodes):
         log.debug("int8: statistics are not held, painting in float32")
-        return plain
-    if not activations(model):
+    elif not activations(model):
         log.debug("int8: no convolution between the first and the last, painting in float32")
-        return plain
-    coded = OnnxInt8(model, probe, lean)
-    psnr_db = min(psnr(plain(frame[None]), coded(frame[None])) for frame in probe)
-    log.debug("int8 against float32: %.1f dB", psnr_db)
-    if psnr_db >= MIN_PSNR_DB:
-        return coded
-    log.info("int8 would change the painting (%.1f dB): float32 for this shot", psnr_db)
-    return plain
+    else:
+        coded = OnnxInt8(model, probe, lean)
+        log.debug("int8 against float32: %.1f dB", coded.psnr_db)
+        if coded.psnr_db >= MIN_PSNR_DB:
+            return coded
+        log.info("int8 would change the painting (%.1f dB): float32 for this shot", coded.psnr_db)
+    return OnnxCpu(model, lean)

@@ -92,6 +92,10 @@ class Network:
     def set_outputs(self, names: Sequence[str], kind: int = FLOAT) -> None:
         """Let the network give these values instead, floats or another ONNX type."""
         del self._graph.output[:]
+        self.add_outputs(names, kind)
+
+    def add_outputs(self, names: Sequence[str], kind: int = FLOAT) -> None:
+        """Let the network give these values too, after its own."""
         for name in names:
             info = helper.make_tensor_value_info(name, kind, None)
             self._graph.output.append(info)

@@ -36,9 +36,9 @@ def activations(model: bytes) -> list[str]:
 
 
 def ranges_of(model: bytes, names: Sequence[str]) -> bytes:
-    """A network that gives the least and the largest number in each of its values in turn."""
+    """The network that also gives, after its painting, the ends of each value's range in turn."""
     network = Network(model)
-    network.set_outputs(
+    network.add_outputs(
         [network.add(op, [n], keepdims=0) for n in names for op in ("ReduceMin", "ReduceMax")]
     )
     return network.to_bytes()
