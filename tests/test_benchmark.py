@@ -2,12 +2,10 @@ import argparse
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx_nets import invert_net, write
 from tiny import data_root
 
 from fastvid.evaluation import apart, benchmark, sections, speed
@@ -24,21 +22,6 @@ from fastvid.runtime.loading import load
 from fastvid.video import VideoReader
 
 HEIGHT_PX = 64
-
-
-def tiny_net(path):
-    """A network of the contract that paints the negative."""
-    shape = ["n", "h", "w", 3]
-    graph = helper.make_graph(
-        [helper.make_node("Sub", ["white", "frames"], ["stylized"])],
-        "negative",
-        [helper.make_tensor_value_info("frames", TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info("stylized", TensorProto.UINT8, shape)],
-        [helper.make_tensor("white", TensorProto.UINT8, [], [255])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, str(path))
-    return Path(path)
 
 
 def command(*words):
@@ -93,7 +76,7 @@ def test_timing_figures_are_milliseconds_with_the_unit_in_the_name():
 
 
 def test_peak_memory_grows_with_the_picture(tmp_path):
-    net = tiny_net(tmp_path / "negative.onnx")
+    net = write(tmp_path / "negative.onnx", invert_net())
     small, large = (paint_apart(net, (side, side), "cpu") for side in (64, 3072))
     assert large["peak_memory_mib"] - small["peak_memory_mib"] > 20  # frame and painting: 27 each
     assert len(small["net_ms"]) == apart.FRAMES
@@ -107,7 +90,7 @@ def test_a_net_that_does_not_run_has_no_figures(tmp_path):
 
 def test_a_process_that_does_not_end_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(apart, "TIMEOUT_S", 0.05)  # less than Python takes to start
-    assert paint_apart(tiny_net(tmp_path / "negative.onnx"), (64, 64), "cpu") is None
+    assert paint_apart(write(tmp_path / "negative.onnx", invert_net()), (64, 64), "cpu") is None
 
 
 def test_measuring_apart_never_loads_torch():
@@ -161,7 +144,7 @@ def test_the_demo_clip_has_as_many_frames_as_asked_for(tmp_path):
 
 def test_the_program_is_compared_with_its_slowest_stage(tmp_path):
     write_demo_clip(tmp_path / "demo.mp4", 8, HEIGHT_PX)
-    stylizer = load(tiny_net(tmp_path / "negative.onnx"), "cpu")
+    stylizer = load(write(tmp_path / "negative.onnx", invert_net()), "cpu")
     found = measure_program(tmp_path / "demo.mp4", stylizer, num_frames=6, rounds=2)
     assert found["frames"] == 6
     alone = {stage: found[f"{stage}_alone_fps"] for stage in STAGES}
@@ -174,7 +157,7 @@ def test_the_program_is_compared_with_its_slowest_stage(tmp_path):
 
 def test_films_of_several_lengths_are_painted_whole(tmp_path):
     write_demo_clip(tmp_path / "demo.mp4", 6, HEIGHT_PX)
-    stylizer = load(tiny_net(tmp_path / "negative.onnx"), "cpu")
+    stylizer = load(write(tmp_path / "negative.onnx", invert_net()), "cpu")
     rows = measure_lengths(tmp_path / "demo.mp4", stylizer, [1, 4, 99], rounds=1)
     assert [row["frames"] for row in rows] == [1, 4, 6]  # no longer than the film is
     for row in rows:
@@ -194,7 +177,7 @@ def test_a_further_frame_costs_what_the_longer_film_took_more():
 
 
 def test_nets_are_compared_with_the_yardstick_on_the_same_frames(tmp_path):
-    net = tiny_net(tmp_path / "negative.onnx")
+    net = write(tmp_path / "negative.onnx", invert_net())
     images = np.zeros((4, 32, 48, 3), dtype=np.uint8)
     rows = speed.measure_nets(
         {"fast": net, speed.YARDSTICK: net}, images, rounds=3, batch=2, device="cpu"
@@ -210,7 +193,10 @@ def test_nets_are_compared_with_the_yardstick_on_the_same_frames(tmp_path):
 
 
 def test_files_keep_their_name_and_may_be_the_yardstick(tmp_path):
-    mine, yardstick = tiny_net(tmp_path / "mine.onnx"), tiny_net(tmp_path / "x.johnson.onnx")
+    mine, yardstick = (
+        write(tmp_path / "mine.onnx", invert_net()),
+        write(tmp_path / "x.johnson.onnx", invert_net()),
+    )
     models = speed.collect_models([str(mine), str(yardstick)], tmp_path / "nothing")
     assert list(models) == [speed.YARDSTICK, "mine"]
     assert models["mine"].path == mine
@@ -219,8 +205,8 @@ def test_files_keep_their_name_and_may_be_the_yardstick(tmp_path):
 
 def test_a_trained_net_knows_its_painting(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTVID_DATA", str(data_root(tmp_path / "data")))
-    net = tiny_net(tmp_path / "tiny.small.onnx")
-    yardstick = tiny_net(tmp_path / "johnson.onnx")
+    net = write(tmp_path / "tiny.small.onnx", invert_net())
+    yardstick = write(tmp_path / "johnson.onnx", invert_net())
     models = speed.collect_models([str(net), str(yardstick)], tmp_path)
     assert models["tiny.small"].painting == tmp_path / "data" / "styles" / "tiny.png"
     assert models[speed.YARDSTICK].painting is None
@@ -248,7 +234,10 @@ def test_an_unknown_net_names_the_choices(tmp_path):
 
 def test_one_command_gives_tables_json_markdown_and_plots(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FASTVID_DATA", str(data_root(tmp_path / "data")))
-    net, yardstick = tiny_net(tmp_path / "tiny.onnx"), tiny_net(tmp_path / "johnson.onnx")
+    net, yardstick = (
+        write(tmp_path / "tiny.onnx", invert_net()),
+        write(tmp_path / "johnson.onnx", invert_net()),
+    )
     write_demo_clip(tmp_path / "demo.mp4", 6, HEIGHT_PX)
     code = command(
         *(tmp_path / "demo.mp4", "--nets", net, yardstick, "--device", "cpu"),

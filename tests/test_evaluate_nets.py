@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from evaluate_command import SIZE, command, negative_net, texture_clip, without_clock, write_frames
+from evaluate_command import SIZE, command, texture_clip, without_clock, write_frames
 from onnx_nets import invert_net, norm_net, write
 
 from fastvid.image import write_image
@@ -16,7 +16,7 @@ def _no_weights(tmp_path, monkeypatch):
 
 
 def test_a_network_is_probed_and_measured_on_generated_scenes(tmp_path, capsys):
-    net = negative_net(tmp_path / "negative.onnx")
+    net = write(tmp_path / "negative.onnx", invert_net())
     report_file = tmp_path / "net.json"
     words = ("--net", net, "--frames", 5, "--height", 90)
     assert command("scene:pan", "scene:static", *words, "--json", report_file) == 0
