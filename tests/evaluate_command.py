@@ -36,3 +36,9 @@ def without_clock(path):
     report = json.loads(path.read_text())
     assert set(report.pop("run")) == {"began_utc", "wall_s"}
     return json.dumps(report)
+
+
+def write_probe(folder):
+    """A picture that is large enough for the probes."""
+    write_image(folder / "probe.png", np.tile(texture_clip(1)[0], (2, 4, 1)))
+    return folder / "probe.png"

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import onnx
 import pytest
+from evaluate_command import command, texture_clip, write_frames
 from onnx_nets import invert_net, write
-from test_evaluate import command, texture_clip, write_frames
 from tiny import data_root, texture
 
 from fastvid.__main__ import main

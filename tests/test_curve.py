@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from evaluate_command import command, texture_clip, write_frames, write_probe
 from onnx_nets import invert_net, write
-from test_evaluate import command, texture_clip, write_frames, write_probe
 from tiny import data_root
 
 from fastvid.evaluation import curve, svg

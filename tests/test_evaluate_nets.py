@@ -2,10 +2,15 @@ import json
 
 import numpy as np
 import pytest
-from evaluate_command import SIZE, command, texture_clip, without_clock, write_frames
+from evaluate_command import (
+    SIZE,
+    command,
+    texture_clip,
+    without_clock,
+    write_frames,
+    write_probe,
+)
 from onnx_nets import invert_net, norm_net, write
-
-from fastvid.image import write_image
 
 
 @pytest.fixture(autouse=True)
@@ -45,12 +50,6 @@ def two_nets(tmp_path):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "tiny.onnx", model)
     return [tmp_path / folder / "tiny.onnx" for folder in "ab"]
-
-
-def write_probe(folder):
-    """A picture that is large enough for the probes."""
-    write_image(folder / "probe.png", np.tile(texture_clip(1)[0], (2, 4, 1)))
-    return folder / "probe.png"
 
 
 def test_several_networks_are_measured_in_one_run_and_again_exactly(two_nets, tmp_path):

@@ -4,6 +4,7 @@ import os
 import threading
 
 import pytest
+from live_screen import Screen
 from onnx_nets import invert_net, write
 from tiny_clips import (
     RATE,
@@ -43,34 +44,6 @@ def _no_display(monkeypatch):
 @pytest.fixture(scope="module")
 def invert():
     return OnnxStylizer(invert_net(), "net", "cpu")
-
-
-class Screen:
-    """A window that shows nothing; `keys` are pressed one after each frame."""
-
-    def __init__(self, keys=""):
-        self.keys = list(keys)
-        self.images = []
-        self.num_answered = 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.closed = True
-
-    def show(self, image, lines=()):
-        self.images.append(image)
-        self.lines = list(lines)
-
-    def fill_screen(self, fills):
-        self.fills = fills
-
-    def key(self):
-        if len(self.images) == self.num_answered:  # asked again while no frame came
-            return ""
-        self.num_answered = len(self.images)
-        return self.keys.pop(0) if self.keys else ""
 
 
 class Slow:

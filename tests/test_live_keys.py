@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from live_screen import Screen
 from onnx_nets import invert_net
-from test_live import Screen
 from tiny_clips import SIZE, picture, read, write_clip
 
 from fastvid.runtime.finish import Finish
