@@ -3,12 +3,7 @@
 import itertools
 
 import pytest
-from tiny_clips import (
-    SIZE,
-    picture,
-    read,
-    write_clip,
-)
+from tiny_clips import SIZE, picture, read, write_clip
 
 from fastvid.runtime.live.camera import Camera
 from fastvid.runtime.live.capture import Capture, Caught, Mailbox

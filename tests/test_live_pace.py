@@ -1,6 +1,4 @@
-from tiny_clips import (
-    picture,
-)
+from tiny_clips import picture
 
 from fastvid.runtime.live.realtime import pace
 from fastvid.video import Frame

@@ -1,7 +1,5 @@
 import pytest
-from tiny_clips import (
-    picture,
-)
+from tiny_clips import picture
 
 from fastvid.runtime.live.recorder import Recorder
 from fastvid.video import Frame, MediaError
