@@ -3,16 +3,18 @@ import logging
 import media
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx_nets import invert_net, norm_net, write
 
 from fastvid.runtime.bulk.piece import Network as WorkersNetwork
-from fastvid.runtime.engines import onnx_int8
+from fastvid.runtime.engines import onnx_cpu, onnx_int8
 from fastvid.runtime.engines.distance import psnr
 from fastvid.runtime.engines.onnx_cpu import NAME as ONNX_CPU
-from fastvid.runtime.engines.onnx_int8 import OnnxInt8, make_int8
+from fastvid.runtime.engines.onnx_int8 import OnnxInt8, largest_weight, make_int8
 from fastvid.runtime.graph.network import Network
-from fastvid.runtime.graph.quantizing import activations, quantize
+from fastvid.runtime.graph.quantizing import FULL_WEIGHT, SAFE_WEIGHT, activations, quantize
+from fastvid.runtime.graph.saturation import extreme_sum
 from fastvid.runtime.loading import load
 from fastvid.runtime.stylizer import OnnxStylizer
 
@@ -27,22 +29,100 @@ def held(model, frames=FRAMES, engine="onnxruntime"):
     return stylizer
 
 
+def in_8_bits(graph, **options):
+    """The graph in 8 bits, its ranges not those of any frame."""
+    return Network(quantize(graph, dict.fromkeys(activations(graph), (-1.0, 1.0)), **options))
+
+
 @pytest.mark.parametrize("name", ["base", pytest.param("nano", marks=pytest.mark.slow)])
-def test_all_but_the_ends_are_in_8_bits_and_the_picture_is_the_same(exported, name):
+def test_all_convolutions_are_in_8_bits_and_the_picture_is_the_same(exported, name):
     plain = held(exported(name))
     graph = plain.graph(SIZE)
     # random weights paint with far more contrast than trained ones, and lose more
     assert (
         psnr(plain(FRAMES), np.concatenate([OnnxInt8(graph, FRAMES)(f[None]) for f in FRAMES])) > 25
     )
-    network = Network(quantize(graph, dict.fromkeys(activations(graph), (-1.0, 1.0))))
+    network = in_8_bits(graph)
     layers = [node for node in network.nodes if node.op_type == "Conv"]
     assert len(layers) >= 5
-    for node in layers[1:-1]:
+    for node in layers:
         made_by = [network.producer(value) for value in node.input]
         assert {maker.op_type for maker in made_by} == {"DequantizeLinear"}
-    for node in (layers[0], layers[-1]):
-        assert node.input[1] in network.constants
+
+
+@pytest.mark.parametrize("name", ["base", "nano"])
+def test_what_only_moves_moves_bytes(exported, name):
+    network = in_8_bits(held(exported(name)).graph(SIZE))
+    inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(network.to_bytes())).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
+    moving = {"Transpose", "Concat", "Reshape", "Split", "Slice"}
+    moved = [kinds.get(n.output[0]) for n in inferred.node if n.op_type in moving]
+    assert onnx.TensorProto.FLOAT not in moved
+    assert moved.count(onnx.TensorProto.UINT8) >= 8
+
+
+def test_sums_go_on_in_float32_and_are_coded_for_the_convolutions_alone(exported):
+    graph = held(exported("base")).graph(SIZE)
+    before, network = Network(graph), in_8_bits(graph)
+    blocks = [
+        n.output[0]
+        for n in before.nodes
+        if n.op_type == "Add" and not any(i in before.constants for i in n.input)
+    ]
+    assert len(blocks) == 2
+    assert blocks[0] in network.producer(blocks[1]).input
+    for name in blocks:
+        assert "Conv" not in {user.op_type for user in network.consumers(name)}
+
+
+def test_the_first_convolution_takes_the_bytes_in_blocks(exported):
+    network = in_8_bits(held(exported("base")).graph(SIZE))
+    first = next(n for n in network.nodes if n.op_type == "Conv")
+    weights, source = (network.producer(first.input[i]) for i in (1, 0))
+    assert network.constants[weights.input[0]].shape[1:] == (12, 3, 3)  # was 3 channels, 6x6
+    assert network.scalar(source.input[1]) == 1
+    assert network.scalar(source.input[2]) == 128  # what the zeros around a picture mean
+    assert not [n for n in network.nodes if n.op_type == "Cast"]
+
+
+@pytest.mark.parametrize("size", [(52, 84), (45, 67)])
+def test_any_size_is_cut_into_blocks(exported, size):
+    frames = np.stack([media.texture(size, seed) for seed in range(2)])
+    graph = held(exported("base"), frames).graph(size)
+    network = in_8_bits(graph)
+    assert [n for n in network.nodes if n.op_type == "Slice" and n.input[0] == "index_select_1"]
+    assert OnnxInt8(graph, frames).psnr_db > 25
+
+
+def test_channels_are_filled_up_to_sixteen_and_cut_off_as_bytes(exported):
+    network = in_8_bits(held(exported("base")).graph(SIZE))
+    last = [n for n in network.nodes if n.op_type == "Conv"][-1]
+    kernel = network.constants[network.producer(last.input[1]).input[0]]
+    assert len(kernel) == 16
+    assert not kernel[12:].any()
+    assert network.only_consumer(network.only_consumer(last.output[0]).output[0], "Slice")
+
+
+@pytest.fixture
+def _processor_is_asked_again():
+    largest_weight.cache_clear()
+    yield
+    largest_weight.cache_clear()
+
+
+@pytest.mark.usefixtures("_processor_is_asked_again")
+def test_a_processor_that_saturates_gets_smaller_weights(monkeypatch):
+    for weight in (SAFE_WEIGHT, FULL_WEIGHT):
+        model, frames = extreme_sum(weight)
+        plain = ort.SessionOptions()
+        plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = ort.InferenceSession(model, plain, providers=["CPUExecutionProvider"])
+        assert (session.run(None, {"frames": frames})[0] == 255).all()
+    model, frames = extreme_sum(SAFE_WEIGHT)
+    assert (onnx_cpu.open_session(model).run(None, {"frames": frames})[0] == 255).all()
+    model, frames = extreme_sum(FULL_WEIGHT)
+    monkeypatch.setattr(onnx_int8, "extreme_sum", lambda weight: (model, frames // 2))
+    assert largest_weight() == SAFE_WEIGHT
 
 
 @pytest.fixture
@@ -85,20 +165,21 @@ def test_the_worst_frame_of_the_shot_decides(caplog):
     assert "float32 for this shot" in caplog.text
 
 
-def test_zero_is_exact_and_weights_keep_to_seven_bits():
+@pytest.mark.parametrize("largest", [SAFE_WEIGHT, FULL_WEIGHT])
+def test_zero_is_exact_and_weights_keep_to_what_does_not_saturate(largest):
     graph = held(norm_net()).graph(SIZE)
     names = activations(graph)
-    network = Network(quantize(graph, {name: (0.3, 0.9) for name in names}))
+    network = Network(quantize(graph, {name: (0.3, 0.9) for name in names}, largest))
     coders = [node for node in network.nodes if node.op_type == "QuantizeLinear"]
     for scale, zero in ([network.constants[n] for n in node.input[1:]] for node in coders):
         if scale != np.float32(1 / 255):  # the network's own last step
             assert zero == 0
-            assert scale == pytest.approx(0.9 / 255)
+            assert scale == pytest.approx(0.9 * 0.9 / 255)  # the upper end is cut
     stored = onnx.load_from_string(network.to_bytes()).graph.initializer
     weights = [
         onnx.numpy_helper.to_array(t) for t in stored if t.data_type == onnx.TensorProto.INT8
     ]
-    assert max(abs(w.astype(int)).max() for w in weights if w.ndim == 4) == 63
+    assert max(abs(w.astype(int)).max() for w in weights if w.ndim == 4) == largest
 
 
 def test_a_network_of_one_convolution_is_left_alone():

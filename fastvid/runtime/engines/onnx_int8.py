@@ -1,6 +1,7 @@
 """ONNX Runtime on the processor in whole numbers of 8 bits, where the painting stays the same."""
 
 import logging
+from functools import cache
 
 import numpy as np
 
@@ -8,7 +9,14 @@ from fastvid.runtime.engines.distance import MIN_PSNR_DB, psnr
 from fastvid.runtime.engines.onnx_cpu import NAME, OnnxCpu, open_session
 from fastvid.runtime.engines.protocol import Engine
 from fastvid.runtime.graph.network import Network
-from fastvid.runtime.graph.quantizing import activations, quantize, ranges_of
+from fastvid.runtime.graph.quantizing import (
+    FULL_WEIGHT,
+    SAFE_WEIGHT,
+    activations,
+    quantize,
+    ranges_of,
+)
+from fastvid.runtime.graph.saturation import extreme_sum
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +47,18 @@ class OnnxInt8(OnnxCpu):
         lowest, highest = np.min(found, axis=0)[::2], np.max(found, axis=0)[1::2]
         ends_of = zip(names, lowest, highest, strict=True)
         ranges = {name: (float(low), float(high)) for name, low, high in ends_of}
-        super().__init__(quantize(model, ranges), lean)
+        super().__init__(quantize(model, ranges, largest_weight()), lean)
         self.psnr_db = min(
             psnr(painted, self(frame[None])) for painted, frame in zip(exact, probe, strict=True)
         )
+
+
+@cache
+def largest_weight() -> int:
+    """Of int8's codes, the largest that this processor multiplies without saturating."""
+    model, frames = extreme_sum(FULL_WEIGHT)
+    (sums,) = open_session(model).run(None, {"frames": frames})
+    return FULL_WEIGHT if (sums == 255).all() else SAFE_WEIGHT
 
 
 def make_int8(model: bytes, probe: np.ndarray, lean: bool = False) -> Engine:

@@ -100,6 +100,12 @@ class Network:
             info = helper.make_tensor_value_info(name, kind, None)
             self._graph.output.append(info)
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(H, W) of the frames, 0 where `fix_size` has not promised any."""
+        dims = self._graph.input[0].type.tensor_type.shape.dim
+        return dims[1].dim_value, dims[2].dim_value
+
     def fix_size(self, size: tuple[int, int]) -> None:
         """Promise that every frame has this (H, W): all arithmetic on sizes becomes constant."""
         dims = self._graph.input[0].type.tensor_type.shape.dim
