@@ -1,12 +1,15 @@
 import importlib.util
 import logging
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx_nets import invert_net, norm_net
 
-from fastvid.runtime.engines import choice
+from fastvid.runtime.engines import choice, onnx_cpu
 from fastvid.runtime.engines.distance import MIN_PSNR_DB, psnr
 from fastvid.runtime.engines.onnx_cpu import NAME as ONNX_CPU
 from fastvid.runtime.engines.onnx_gpu import CUDA, OnnxGpu, why_not
@@ -54,7 +57,7 @@ def test_auto_says_which_engine_is_faster(caplog, monkeypatch):
     class Slow:
         name, device = "Slow 1.0", "cpu"
 
-        def __init__(self, model, probe):
+        def __init__(self, model, probe, lanes=1):
             self.calls = 0
 
         def __call__(self, frames):
@@ -75,7 +78,7 @@ def test_auto_says_which_engine_is_faster(caplog, monkeypatch):
 
 def test_an_engine_that_fails_in_the_race_is_not_taken(monkeypatch, caplog):
     class Broken:
-        def __init__(self, model, probe):
+        def __init__(self, model, probe, lanes=1):
             raise Unavailable("no such instruction")
 
     monkeypatch.setattr(choice, "OpenVino", Broken)
@@ -117,3 +120,36 @@ def test_psnr_of_equal_pictures_is_infinite_and_of_one_level_known():
     assert psnr(noise(), noise()) == float("inf")
     zero = np.zeros((1, 4, 4, 3), np.uint8)
     assert psnr(zero, zero + 1) == pytest.approx(48.13, abs=0.01)  # 20 log10 255
+
+
+@needs_openvino
+def test_openvino_paints_in_as_many_threads_as_it_was_made_for():
+    frames = np.concatenate([noise(), 255 - noise(), noise() // 2, noise()])
+    stylizer = OnnxStylizer(invert_net(), "net", "cpu", "openvino")
+    paint = stylizer.frozen(frames[0], 2)
+    with ThreadPoolExecutor(2) as pool:
+        painted = np.concatenate(list(pool.map(paint, frames[:, None])))
+    assert np.abs(painted.astype(int) - (255 - frames)).max() <= 1
+
+
+def test_hardware_threads_of_one_core_count_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(onnx_cpu, "_max_threads", None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 9}, raising=False)
+    topology = tmp_path / "cpu{}"
+    for processor, siblings in enumerate(("0,2", "1,3", "0,2")):
+        folder = Path(str(topology).format(processor))
+        folder.mkdir()
+        (folder / "siblings").write_text(siblings)
+    monkeypatch.setattr(onnx_cpu, "SIBLINGS", str(topology / "siblings"))
+    assert onnx_cpu.cores() == 3  # 0 with 2, 1, and 9, of which nothing is known
+    monkeypatch.setattr(onnx_cpu, "_max_threads", 5)
+    assert onnx_cpu.cores() == 5
+
+
+def test_lanes_share_the_cores(monkeypatch):
+    monkeypatch.setattr(onnx_cpu, "cores", lambda: 7)
+    threads = [
+        onnx_cpu.open_session(invert_net(), lanes=lanes).get_session_options().intra_op_num_threads
+        for lanes in (2, 3, 9)
+    ]
+    assert threads == [3, 2, 1]

@@ -1,7 +1,9 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+from bulk_films import CUTS, write_film
 from onnx_nets import invert_net, norm_net, write
 from tiny_clips import (
     RATE,
@@ -16,6 +18,7 @@ from tiny_clips import (
 
 import fastvid
 from fastvid.runtime.demo import DemoClip
+from fastvid.runtime.engines import onnx_cpu, onnx_int8
 from fastvid.runtime.film import MAX_FAILURES
 from fastvid.runtime.loading import load
 from fastvid.runtime.pipeline import check, stylize
@@ -39,22 +42,32 @@ class Failing:
 
     name, engine, device, metadata = "failing", "test", "cpu", {}
 
-    def __init__(self, bad_calls):
+    def __init__(self, bad_calls, num_lanes=1):
         self.bad_calls = bad_calls
+        self.num_lanes = num_lanes
         self.calls = 0
         self.net = OnnxStylizer(invert_net(), "net", "cpu")
 
     def __call__(self, frames):
-        self.calls += 1
-        if self.calls - 1 in self.bad_calls:
-            raise RuntimeError("out of memory")
-        return self.net(frames)
+        return self.frozen(frames[0], 1)(frames)
 
     def adapt(self, frames):
         pass
 
     def at(self, seconds):
         pass
+
+    def lanes(self, size):
+        return self.num_lanes
+
+    def frozen(self, frame, lanes):
+        self.calls += 1
+        return partial(self.paint, self.calls - 1)
+
+    def paint(self, call, frames):
+        if call in self.bad_calls:
+            raise RuntimeError("out of memory")
+        return self.net(frames)
 
 
 def close_to(found, expected, mean=3):
@@ -148,8 +161,9 @@ def test_a_printf_pattern_keeps_the_numbers(model, tmp_path):
     assert (tmp_path / "x_008.invert.png").exists()
 
 
-def test_a_failing_frame_is_replaced_by_the_source_never_dropped(clip, tmp_path, caplog):
-    report = stylize(clip, tmp_path / "out.mp4", stylizer=Failing({4}))
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_failing_frame_is_replaced_by_the_source_never_dropped(lanes, clip, tmp_path, caplog):
+    report = stylize(clip, tmp_path / "out.mp4", stylizer=Failing({4}, lanes))
     source, _ = read(clip)
     expected = 255 - source
     expected[4] = source[4]
@@ -160,10 +174,11 @@ def test_a_failing_frame_is_replaced_by_the_source_never_dropped(clip, tmp_path,
     assert "frame at 0.160 s stays unpainted: out of memory" in caplog.text
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize("bad", [{0}, set(range(2, 2 + MAX_FAILURES))])
-def test_a_network_that_fails_at_once_or_for_good_is_an_error(bad, clip, tmp_path):
+def test_a_network_that_fails_at_once_or_for_good_is_an_error(bad, lanes, clip, tmp_path):
     with pytest.raises(RuntimeError, match="out of memory"):
-        stylize(clip, tmp_path / "out.mp4", stylizer=Failing(bad))
+        stylize(clip, tmp_path / "out.mp4", stylizer=Failing(bad, lanes))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
 
 
@@ -211,6 +226,23 @@ def test_the_api_loads_by_path_and_lists_styles(model):
     stylizer = fastvid.load(model, device="cpu")
     np.testing.assert_array_equal(stylizer(picture()[None]), 255 - picture()[None])
     assert isinstance(fastvid.list_styles(), dict)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "int8"])
+def test_frames_painted_side_by_side_are_those_painted_one_by_one(
+    engine, exported, tmp_path, monkeypatch
+):
+    clip = write_film(tmp_path / "clip.mp4", CUTS[1] + 20)
+    model = write(tmp_path / "base.onnx", exported("base"))
+    monkeypatch.setattr(onnx_int8, "MIN_PSNR_DB", 20.0)
+    films = []
+    for lanes in (1, 3):
+        monkeypatch.setattr(onnx_cpu, "lanes_for", lambda size, n=lanes: n)
+        target = tmp_path / f"{lanes}.mkv"
+        report = stylize(clip, target, style=model, engine=engine, codec="ffv1")
+        assert (report.frames_at_once, report.shots) == (lanes, 2)
+        films.append(read(target)[0])
+    np.testing.assert_array_equal(*films)
 
 
 def test_a_loaded_stylizer_serves_several_films(clip, tmp_path):

@@ -91,3 +91,15 @@ def test_a_film_is_painted_small_and_written_large(tmp_path):
 def test_a_work_height_below_what_networks_take_is_refused():
     with pytest.raises(ValueError, match="work height is 8 pixels, expected at least 16"):
         Reduced(Echo(), 8)
+
+
+def test_frozen_it_paints_as_it_did(exported):
+    frame, other = edge()[0], 255 - edge()[0]
+    for height in (24, 200):
+        reduced = Reduced(OnnxStylizer(exported("base"), "net", "cpu", "onnxruntime"), height)
+        reduced.adapt(frame[None])
+        expected = reduced(frame[None])
+        paint = reduced.frozen(frame, 2)
+        reduced.adapt(other[None])
+        np.testing.assert_array_equal(paint(frame[None]), expected)
+    assert reduced.lanes((24, 32)) == OnnxStylizer(invert_net(), "net", "cpu").lanes((24, 32))

@@ -16,6 +16,10 @@ def collect(items):
 collected: list[int] = []
 
 
+def as_it_is(item):
+    return lambda: item
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
     before = threading.active_count()
@@ -24,15 +28,42 @@ def _no_thread_is_left():
 
 
 def test_items_pass_all_three_stages_in_order():
-    timings = overlap(lambda: range(50), lambda x: x * x, collect)
+    timings = overlap(lambda: range(50), lambda x: lambda: x * x, collect)
     assert collected == [x * x for x in range(50)]
     for timing in timings:
         assert timing.total_s >= 0
         assert 0 <= timing.percentile_ms(50) <= timing.percentile_ms(95)
 
 
+def test_results_stay_in_order_however_long_each_job_takes():
+    def work(i):
+        def job():
+            time.sleep(0.01 * (i % 3 == 0))
+            return i
+
+        return job
+
+    timings = overlap(lambda: range(20), work, collect, lanes=3)
+    assert collected == list(range(20))
+    assert timings[1].lanes == 3
+    assert timings[1].total_s >= 7 * 0.01
+
+
+def test_jobs_are_done_at_once_and_begun_in_order():
+    both = threading.Barrier(2, timeout=10)
+    begun = []
+
+    def work(i):
+        begun.append((i, threading.current_thread()))
+        return both.wait
+
+    overlap(lambda: range(6), work, collect, lanes=2)  # alone, a job would wait for ever
+    assert [i for i, _ in begun] == list(range(6))
+    assert {thread for _, thread in begun} == {threading.current_thread()}
+
+
 def test_no_items_are_fine():
-    timings = overlap(lambda: [], lambda x: x, collect)
+    timings = overlap(lambda: [], as_it_is, collect)
     assert collected == []
     assert timings[1].percentile_ms(95) == 0
 
@@ -53,11 +84,12 @@ def test_the_stages_run_at_the_same_time():
         seen.append(("work", i))
         return i
 
-    overlap(source, work, collect)
+    overlap(source, lambda i: lambda: work(i), collect)
     assert seen.index(("read", 1)) < seen.index(("work", 0))
 
 
-def test_few_items_are_in_memory_however_slow_the_sink():
+@pytest.mark.parametrize(("lanes", "held"), [(1, 1), (3, 6)])
+def test_few_items_are_in_memory_however_slow_the_sink(lanes, held):
     alive, most = 0, 0
     lock = threading.Lock()
 
@@ -76,12 +108,13 @@ def test_few_items_are_in_memory_however_slow_the_sink():
             with lock:
                 alive -= 1
 
-    overlap(source, lambda x: x, sink, length=2)
-    assert most <= 2 + 2 + 3  # both queues and one item in each stage's hand
+    overlap(source, as_it_is, sink, length=2, lanes=lanes)
+    assert most <= 2 + 2 + 2 + held  # both queues, one item in the hands of source and sink
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("stage", ["source", "work", "sink"])
-def test_an_exception_anywhere_stops_everything_and_comes_out(stage):
+def test_an_exception_anywhere_stops_everything_and_comes_out(stage, lanes):
     closed, aborted = [], []
 
     def fail(where, i):
@@ -107,7 +140,7 @@ def test_an_exception_anywhere_stops_everything_and_comes_out(stage):
             raise
 
     with pytest.raises(ValueError, match=f"from the {stage}"):
-        overlap(source, lambda i: fail("work", i), sink)
+        overlap(source, lambda i: lambda: fail("work", i), sink, lanes=lanes)
     assert closed == [True]
     assert aborted == ([] if stage == "sink" else [True])
 
@@ -127,7 +160,7 @@ def test_a_sink_that_has_enough_ends_the_source():
             if count == 7:
                 return
 
-    overlap(source, lambda x: x, sink)
+    overlap(source, as_it_is, sink)
     assert closed == [True]
 
 
@@ -153,7 +186,7 @@ def test_ctrl_c_lets_the_sink_finish_what_is_painted():
         ends.append(items.interrupted)
 
     with pytest.raises(KeyboardInterrupt):
-        overlap(source, lambda x: x, sink)
+        overlap(source, as_it_is, sink)
     assert ends == [True]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -181,7 +214,7 @@ def test_a_second_ctrl_c_stops_the_sink_too():
             raise
 
     with pytest.raises(KeyboardInterrupt):
-        overlap(source, lambda x: x, sink)
+        overlap(source, as_it_is, sink)
     assert ends == ["stopped"]
 
 

@@ -1,4 +1,5 @@
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -7,6 +8,7 @@ import pytest
 from onnx_nets import foreign_net, invert_net, norm_net, write
 
 from fastvid.runtime import gallery
+from fastvid.runtime.engines import onnx_cpu
 from fastvid.runtime.loading import load
 from fastvid.runtime.stylizer import OnnxStylizer
 
@@ -156,7 +158,7 @@ def test_an_unknown_style_lists_the_choices(tmp_path):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_adapted_on_one_frame_a_net_paints_that_frame_as_before(shared):
-    stylizer = OnnxStylizer(norm_net(shared=shared), "net", "cpu")
+    stylizer = OnnxStylizer(norm_net(shared=shared), "net", "cpu", "onnxruntime")
     frame = scene()
     before = stylizer(frame)
     assert before.std() > 20  # the tiny net paints something
@@ -165,7 +167,7 @@ def test_adapted_on_one_frame_a_net_paints_that_frame_as_before(shared):
 
 
 def test_an_adapted_net_leaks_nothing_from_far_away():
-    stylizer = OnnxStylizer(norm_net(), "net", "cpu")
+    stylizer = OnnxStylizer(norm_net(), "net", "cpu", "onnxruntime")
     left = np.s_[:, :, : 32 - 2]  # beyond the two 3x3 convolutions' reach of the changed half
     per_frame = abs(stylizer(scene(60)).astype(int) - stylizer(scene()))[left].max()
     stylizer.adapt(np.concatenate([scene(), scene(60)]))
@@ -183,7 +185,7 @@ def test_frames_painted_together_or_alone_are_equal_after_adapt():
 
 
 def test_every_adapt_starts_from_the_original_network():
-    stylizer = OnnxStylizer(norm_net(), "net", "cpu")
+    stylizer = OnnxStylizer(norm_net(), "net", "cpu", "onnxruntime")
     frame = scene()
     before = stylizer(frame)
     stylizer.adapt(noise(2, 48, 64))
@@ -200,3 +202,27 @@ def test_adapt_leaves_a_network_without_norms_alone():
 def test_adapt_refuses_no_frames():
     with pytest.raises(ValueError, match="at least one frame"):
         OnnxStylizer(norm_net(), "net", "cpu").adapt(noise(0))
+
+
+def test_what_is_frozen_stays_as_it_was_and_paints_in_several_threads(exported):
+    stylizer = OnnxStylizer(exported("base"), "net", "cpu", "onnxruntime")
+    frames = np.concatenate([scene(shift) for shift in range(0, 80, 10)])
+    stylizer.adapt(frames[:2])
+    expected = stylizer(frames)
+    paint = stylizer.frozen(frames[0], 3)
+    stylizer.adapt(frames[5:])
+    assert (stylizer(frames) != expected).any()
+    with ThreadPoolExecutor(3) as pool:
+        painted = np.concatenate(list(pool.map(paint, frames[:, None])))
+    np.testing.assert_array_equal(painted, expected)
+    with pytest.raises(ValueError, match="smaller than 16x16"):
+        stylizer.frozen(np.zeros((8, 8, 3), np.uint8), 1)
+
+
+def test_large_frames_and_tiles_are_painted_one_by_one(monkeypatch):
+    monkeypatch.setattr(onnx_cpu, "cores", lambda: 4)
+    stylizer = OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime")
+    sizes = ((360, 640), (1080, 1920), (2160, 3840))
+    assert [stylizer.lanes(size) for size in sizes] == [4, 2, 1]
+    tiled = OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime", tile_px=64)
+    assert tiled.lanes((360, 640)) == 1

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -16,7 +16,7 @@ from fastvid.runtime.report import Report, describe_stages, peak_memory_mib, ver
 from fastvid.runtime.shots import ShotFrame, in_shots
 from fastvid.runtime.stages import QUEUE_LENGTH, Items, Timing, overlap
 from fastvid.runtime.steady import Steady
-from fastvid.runtime.stylizer import Stylizer
+from fastvid.runtime.stylizer import Paint, Stylizer
 from fastvid.video import Frame, MediaError, ReadReport, VideoInfo, Writer
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,19 @@ class Source(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A frame after its turn at the network.
+
+    Attributes:
+        frame: the frame.
+        painted: uint8 (H, W, 3), or why there is none.
+    """
+
+    frame: Frame
+    painted: np.ndarray | RuntimeError
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, after what had been painted was made playable.
 
@@ -65,44 +78,76 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Painter:
-    """One frame through the network; a failing frame gives the source's own picture.
+    """Frames through the network; a failing frame gives the source's own picture.
+
+    Args:
+        stylizer: the network.
+        lanes: frames that are painted at once.
 
     Attributes:
         num_replaced: frames that failed.
         num_shots: how often the network was adapted.
     """
 
-    def __init__(self, stylizer: Stylizer) -> None:
+    def __init__(self, stylizer: Stylizer, lanes: int = 1) -> None:
         self.stylizer = stylizer
+        self.lanes = lanes
         self.num_replaced = 0
         self.num_shots = 0
         self._in_a_row = 0
         self._worked = False
 
     def __call__(self, item: ShotFrame) -> tuple[Frame, np.ndarray]:
-        """The frame and its painting, uint8 (H, W, 3), at the statistics of its shot.
+        """The frame and its painting, uint8 (H, W, 3); `begin`, the job and `settle` in one.
 
         Raises:
-            RuntimeError: the very first frame fails, or `MAX_FAILURES` in a row: then it is not
-                the frame.
+            RuntimeError: see `settle`.
+        """
+        return self.settle(self.begin(item)())
+
+    def begin(self, item: ShotFrame) -> Callable[[], Outcome]:
+        """The job of painting the frame at the statistics of its shot; to be called in order.
+
+        With several lanes the job may be done in any thread, together with others.
         """
         frame = item.frame
+        paint: Paint = self.stylizer
         try:
             self.stylizer.at(frame.time_s)
             if item.keys is not None:
                 self.stylizer.adapt(item.keys)
                 self.num_shots += 1
-            painted = self.stylizer(frame.image[None])[0]
+            if self.lanes > 1:
+                paint = self.stylizer.frozen(frame.image, self.lanes)
         except RuntimeError as error:
-            self._in_a_row += 1
-            if not self._worked or self._in_a_row >= MAX_FAILURES:
-                raise
-            self.num_replaced += 1
-            log.warning("frame at %.3f s stays unpainted: %s", frame.time_s, error)
-            return frame, frame.image
-        self._worked = True
-        self._in_a_row = 0
-        return frame, painted
+            return partial(Outcome, frame, error)
+        return partial(_paint, paint, frame)
+
+    def settle(self, outcome: Outcome) -> tuple[Frame, np.ndarray]:
+        """The frame and what stands for its painting, uint8 (H, W, 3); to be called in order.
+
+        Raises:
+            RuntimeError: the very first frame failed, or `MAX_FAILURES` in a row: then it is not
+                the frame.
+        """
+        frame, painted = outcome.frame, outcome.painted
+        if not isinstance(painted, RuntimeError):
+            self._worked = True
+            self._in_a_row = 0
+            return frame, painted
+        self._in_a_row += 1
+        if not self._worked or self._in_a_row >= MAX_FAILURES:
+            raise painted
+        self.num_replaced += 1
+        log.warning("frame at %.3f s stays unpainted: %s", frame.time_s, painted)
+        return frame, frame.image
+
+
+def _paint(paint: Paint, frame: Frame) -> Outcome:
+    try:
+        return Outcome(frame, paint(frame.image[None])[0])
+    except RuntimeError as error:
+        return Outcome(frame, error)
 
 
 class Film:
@@ -140,7 +185,9 @@ class Film:
         """Run the stages to the end; see `stylize` for what is raised."""
         self._began = time.perf_counter()
         try:
-            timings = overlap(self._decode, self.painter, self._encode, self._length)
+            timings = overlap(
+                self._decode, self.painter.begin, self._encode, self._length, self.painter.lanes
+            )
         except KeyboardInterrupt:
             raise Interrupted(self.kept, self.num_frames) from None
         if self.num_frames == 0:
@@ -160,11 +207,11 @@ class Film:
         with self.source:
             yield from self._shots(self.source)
 
-    def _encode(self, items: Items[tuple[Frame, np.ndarray]]) -> None:
+    def _encode(self, items: Items[Outcome]) -> None:
         # The writer belongs to the thread that makes it, this one.
         with ExitStack() as stack:
             writer = stack.enter_context(self._open_target())  # an exception leaves no file
-            for frame, painted in items:
+            for frame, painted in map(self.painter.settle, items):
                 if self._steady is not None:
                     painted = self._steady(frame.image, painted)
                 writer.write(replace(frame, image=self.finish(frame.image, painted)))
@@ -211,6 +258,7 @@ def make_report(
         wall_s=round(wall_s, 3),
         first_frame_s=round(first_frame_s, 3),
         fps=round(num_frames / wall_s, 2),
+        frames_at_once=painter.lanes,
         stages=stages,
         bottleneck=bottleneck,
         peak_memory_mib=peak_memory_mib(),

@@ -184,7 +184,7 @@ def paint(
     film = Film(
         source,
         lambda: open_target(source, target, finish, encoding, excerpt_s),
-        Painter(stylizer),
+        Painter(stylizer, stylizer.lanes(source.size)),
         finish,
         expected,
         on_progress,

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fastvid.runtime.engines.onnx_cpu import open_session
 from fastvid.runtime.finish import LUMA
 from fastvid.runtime.graph.statistics import Moments
-from fastvid.runtime.stylizer import MIN_SIDE_PX, Stylizer, check_frames
+from fastvid.runtime.stylizer import MIN_SIDE_PX, Paint, Stylizer, check_frames
 
 _OPSET = 18
 _WINDOW = 5  # side of the window of the local regression, pixels of the small picture
@@ -67,7 +68,7 @@ class Reduced:
         check_frames(frames)
         if frames.shape[1] <= self._height_px or len(frames) == 0:
             return self._stylizer(frames)
-        return np.concatenate([self._paint(frame[None]) for frame in frames])
+        return np.concatenate([self._paint(self._stylizer, frame[None]) for frame in frames])
 
     def adapt(self, frames: np.ndarray | None) -> None:
         """See `Stylizer`."""
@@ -78,6 +79,17 @@ class Reduced:
     def at(self, seconds: float) -> None:
         """See `Stylizer`."""
         self._stylizer.at(seconds)
+
+    def lanes(self, size: tuple[int, int]) -> int:
+        """See `Stylizer`; the enlarging takes the memory of whole frames."""
+        return self._stylizer.lanes(size)
+
+    def frozen(self, frame: np.ndarray, lanes: int) -> Paint:
+        """See `Stylizer`."""
+        paint = self._stylizer.frozen(self._as_painted(frame), lanes)
+        if len(frame) <= self._height_px:
+            return paint
+        return partial(self._paint, paint)
 
     def measure(self, frame: np.ndarray) -> Moments | None:
         """See `Stylizer`."""
@@ -93,9 +105,9 @@ class Reduced:
         """One frame (H, W, 3) at the size it is painted at."""
         return frame if len(frame) <= self._height_px else self._smaller(frame[None])[0]
 
-    def _paint(self, frame: np.ndarray) -> np.ndarray:
+    def _paint(self, paint: Paint, frame: np.ndarray) -> np.ndarray:
         small = self._smaller(frame)
-        painted = self._stylizer(small)
+        painted = paint(small)
         inputs = {"frames": frame, "small": small, "painted": painted}
         return self._enlarge.run(None, inputs)[0]
 

@@ -36,8 +36,10 @@ class Report:
         wall_s: seconds from the first read to the finished file.
         first_frame_s: seconds until the first painted frame had gone to the encoder.
         fps: frames / wall_s.
-        stages: for each stage (of a film `decode`, `net` and `encode`) a mapping with `ms_p50`,
-            `ms_p95` and `busy_fraction`, the share of wall_s in which it was at work, not waiting.
+        frames_at_once: frames that the net worked on side by side.
+        stages: for each stage (of a film `decode`, `net` and `encode`) a mapping with `ms_p50` and
+            `ms_p95`, from the beginning of its work on a frame to the end, and `busy_fraction`, the
+            share of wall_s in which it was at work, not waiting (the mean of its threads).
         bottleneck: the stage with the largest busy_fraction.
         peak_memory_mib: largest resident size of the process so far, None where unknown.
         versions: of fastvid and of the packages that did the work.
@@ -62,6 +64,7 @@ class Report:
     wall_s: float
     first_frame_s: float
     fps: float
+    frames_at_once: int
     stages: Mapping[str, Mapping[str, float]]
     bottleneck: str
     peak_memory_mib: float | None
@@ -90,7 +93,7 @@ def describe_stages(
         name: {
             "ms_p50": round(timing.percentile_ms(50), 3),
             "ms_p95": round(timing.percentile_ms(95), 3),
-            "busy_fraction": round(timing.total_s / wall_s, 4),
+            "busy_fraction": round(timing.total_s / timing.lanes / wall_s, 4),
         }
         for name, timing in timings.items()
     }

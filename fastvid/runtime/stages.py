@@ -1,8 +1,8 @@
 """Three stages side by side: a source, the caller's own thread, a sink; few items in memory.
 
-The caller's thread does the middle stage because Python delivers Ctrl-C there. An exception in any
-stage ends the others and comes out of `overlap`; Ctrl-C ends the source, lets the sink finish with
-what it has, and comes out as well.
+The caller's thread directs the middle stage because Python delivers Ctrl-C there; it does the work
+itself or has several items done at once. An exception in any stage ends the others and comes out of
+`overlap`; Ctrl-C ends the source, lets the sink finish with what it has, and comes out as well.
 """
 
 import contextlib
@@ -11,7 +11,10 @@ import signal
 import threading
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -26,9 +29,14 @@ _END: Any = object()
 
 
 class Timing:
-    """How long one stage works on each item, waiting left out."""
+    """How long one stage works on each item, waiting left out.
 
-    def __init__(self) -> None:
+    Attributes:
+        lanes: items that it works on at once.
+    """
+
+    def __init__(self, lanes: int = 1) -> None:
+        self.lanes = lanes
         self._seconds = array("d")
 
     def add(self, seconds: float) -> None:
@@ -97,18 +105,21 @@ class _Channel:
 
 def overlap(
     source: Callable[[], Iterable[In]],
-    work: Callable[[In], Out],
+    work: Callable[[In], Callable[[], Out]],
     sink: Callable[[Items[Out]], None],
     length: int = QUEUE_LENGTH,
+    lanes: int = 1,
 ) -> tuple[Timing, Timing, Timing]:
     """Run `source | work | sink` at once, in order, and say how long each works on an item.
 
     Args:
         source: called and iterated in a thread of its own; closed there too if it has `close`.
-        work: called in this thread, one item after the other.
-        sink: called in a third thread with all results in order. When it returns early the rest
-            stops; when another stage fails, `Stopped` is raised inside it.
+        work: called in this thread, one item after the other; gives the job that remains to be
+            done for the item.
+        sink: called in a third thread with the jobs' results, in the order of the items. When it
+            returns early the rest stops; when another stage fails, `Stopped` is raised inside it.
         length: items that may wait between two stages.
+        lanes: jobs that are done at once, each in a thread of its own; 1 does them in this thread.
 
     Raises:
         Exception: the first one that a stage raised.
@@ -118,7 +129,7 @@ def overlap(
     failed, unwanted, finished = threading.Event(), threading.Event(), threading.Event()
     decoded = _Channel(length, failed, closed=unwanted)
     painted = _Channel(length, failed, closed=finished)
-    timings = Timing(), Timing(), Timing()
+    timings = Timing(), Timing(lanes), Timing()
     items: Items[Out] = Items(painted, timings[2])
     errors: list[BaseException] = []
 
@@ -138,10 +149,7 @@ def overlap(
                 iterator.close()
 
     def transform() -> None:
-        while (item := decoded.get()) is not _END:
-            begin = time.perf_counter()
-            result = work(item)
-            timings[1].add(time.perf_counter() - begin)
+        for result in _in_lanes(iter(decoded.get, _END), work, timings[1]):
             painted.put(result)
         painted.put(_END)
 
@@ -180,6 +188,40 @@ def overlap(
     if items.interrupted:
         raise KeyboardInterrupt
     return timings
+
+
+def _in_lanes(
+    items: Iterator[In], work: Callable[[In], Callable[[], Out]], timing: Timing
+) -> Iterator[Out]:
+    """The results in order; as many jobs as `timing` has lanes are done at once."""
+
+    def finish(job: Callable[[], Out], spent_s: float) -> Out:
+        begin = time.perf_counter()
+        result = job()
+        timing.add(spent_s + time.perf_counter() - begin)
+        return result
+
+    def start(item: In) -> Callable[[], Out]:
+        begin = time.perf_counter()
+        job = work(item)
+        return partial(finish, job, time.perf_counter() - begin)
+
+    if timing.lanes == 1:
+        for item in items:
+            yield start(item)()
+        return
+    pool = ThreadPoolExecutor(timing.lanes, thread_name_prefix="fastvid-lane")
+    try:
+        # As many again wait: a lane whose neighbour is late with an earlier item does not stop.
+        pending: deque[Future[Out]] = deque()
+        for item in items:
+            pending.append(pool.submit(start(item)))
+            if len(pending) == 2 * timing.lanes:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     "Device",
     "EngineName",
     "OnnxStylizer",
+    "Paint",
     "Stylizer",
     "check_frames",
 ]
@@ -38,6 +40,10 @@ log = logging.getLogger(__name__)
 
 MIN_SIDE_PX = 16  # the smallest height and width that the exported networks promise to take
 _TRIAL_SIZE = (180, 320)
+
+
+# From uint8 RGB frames (N, H, W, 3) to their paintings.
+Paint = Callable[[np.ndarray], np.ndarray]
 
 
 class Stylizer(Protocol):
@@ -68,11 +74,30 @@ class Stylizer(Protocol):
     def at(self, seconds: float) -> None:
         """Set the moment of the film that the next frames belong to."""
 
+    def lanes(self, size: tuple[int, int]) -> int:
+        """How many frames of this (H, W) are best painted side by side, where they may wait."""
+
+    def frozen(self, frame: np.ndarray, lanes: int) -> Paint:
+        """What paints frames of this one's size as this stylizer would at this moment.
+
+        Later calls of `adapt` and `at` change nothing of it, and `lanes` threads may call it at
+        once.
+        """
+
     def measure(self, frame: np.ndarray) -> Moments | None:
         """Statistics of one frame (H, W, 3); None where the network has no normalisation."""
 
     def held_at(self, moments: Moments, frame: np.ndarray) -> "Stylizer":
         """Another stylizer, held at statistics and ready for frames of this one's size."""
+
+
+@dataclass(frozen=True)
+class _Painting:
+    """An engine and what it was made for: frames of (H, W), threads that call it at once."""
+
+    size: tuple[int, int]
+    lanes: int
+    engine: Engine
 
 
 class OnnxStylizer:
@@ -122,7 +147,7 @@ class OnnxStylizer:
         self._tile_px = tile_px
         self._model = self._held = model
         self._measuring: tuple[tuple[int, int], ort.InferenceSession] | None = None
-        self._painting: tuple[tuple[int, int], Engine] | None = None
+        self._painting: _Painting | None = None
         self._statistics = add_statistics(model)
         self._reach: tuple[int, int] | None = None
         self._takes_ranges = engine == "int8"  # of each shot, with norms or without
@@ -168,6 +193,22 @@ class OnnxStylizer:
             return engine(frames)
         # A CPU gains nothing from batches, and needs the memory of one frame only.
         return np.concatenate([engine(frame[None]) for frame in frames])
+
+    def lanes(self, size: tuple[int, int]) -> int:
+        """See `Stylizer`; 1 on a card, and for tiles, which are for little memory."""
+        if self.device != "cpu" or self._tile_px is not None:
+            return 1
+        return onnx_cpu.lanes_for(size)
+
+    def frozen(self, frame: np.ndarray, lanes: int) -> Paint:
+        """See `Stylizer`; RuntimeError as for a call.
+
+        Args:
+            frame: uint8 RGB (H, W, 3), the next one that will be painted.
+            lanes: threads that will call it at once, at most those of `lanes`.
+        """
+        check_frames(frame[None])
+        return self._engine_for(np.ascontiguousarray(frame[None]), lanes)
 
     def adapt(self, frames: np.ndarray | None) -> None:
         """Fold the statistics of these frames into the network, until the next `adapt`.
@@ -255,15 +296,18 @@ class OnnxStylizer:
         """What an engine is given for frames of (H, W): ONNX, held as this stylizer is."""
         return rewrite(self._held, size)
 
-    def _engine_for(self, frames: np.ndarray) -> Engine:
+    def _engine_for(self, frames: np.ndarray, lanes: int = 1) -> Engine:
         size = frames.shape[1:3]
-        if self._painting is None or self._painting[0] != size:
+        now = self._painting
+        if now is None or (now.size, now.lanes) != (size, lanes):
             self._painting = None  # first free, then build: two would need the memory of two
             keys, self._keys = self._keys, None
             probe = keys if keys is not None and keys.shape[1:3] == size else frames[:1]
-            self._painting = size, self._make(self.graph(size), probe)
-            self.engine = self._painting[1].name
-        return self._painting[1]
+            now = self._painting = _Painting(
+                size, lanes, self._make(self.graph(size), probe, lanes)
+            )
+            self.engine = now.engine.name
+        return now.engine
 
 
 def _waves(size: tuple[int, int]) -> np.ndarray:

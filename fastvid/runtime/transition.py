@@ -7,7 +7,7 @@ import numpy as np
 
 from fastvid.runtime.graph.mixing import mix_networks
 from fastvid.runtime.graph.statistics import Moments
-from fastvid.runtime.stylizer import OnnxStylizer, check_frames
+from fastvid.runtime.stylizer import OnnxStylizer, Paint, check_frames
 
 # Statistics of a shot are measured at so many shares between two styles, and drawn out straight
 # between those; the weights themselves follow the clock frame by frame.
@@ -76,6 +76,14 @@ class TransitionStylizer:
         if place != self._place:
             self._place = place
             self._move()
+
+    def lanes(self, size: tuple[int, int]) -> int:
+        """One: on the way nearly every frame has a network of its own."""
+        return 1
+
+    def frozen(self, frame: np.ndarray, lanes: int) -> Paint:
+        """See `Stylizer`."""
+        return self._stylizer.frozen(frame, lanes)
 
     def adapt(self, frames: np.ndarray | None) -> None:
         """Hold the statistics of these frames through all styles on the way."""

@@ -158,7 +158,7 @@ def _paint(
     film = Film(
         source,
         lambda: open_target(source, trial, look.finish, look.encoding, look.excerpt_s),
-        Painter(stylizer),
+        Painter(stylizer, stylizer.lanes(source.size)),
         look.finish,
         on_progress=None if on_frames is None else lambda done, _: on_frames(done),
         length=queue_length(source.size),

@@ -3,8 +3,7 @@
 import importlib.util
 import logging
 import time
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -21,8 +20,20 @@ EngineName = Literal["auto", "onnxruntime", "int8", "openvino", "tensorrt"]
 DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
 ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "int8", "openvino", "tensorrt")
 
-# From an ONNX file fixed to one size, and frames of that size to try it on.
-Maker = Callable[[bytes, np.ndarray], Engine]
+
+class Maker(Protocol):
+    """Makes an engine."""
+
+    def __call__(self, model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
+        """An engine for frames of one size.
+
+        Args:
+            model: ONNX file fixed to that size.
+            probe: uint8 RGB (N, H, W, 3), frames of that size to try it on.
+            lanes: threads that will call the engine at once.
+        """
+
+
 _TRIAL_RUNS = 5
 _LARGE_PIXELS = 2**21  # more than 1920x1080: memory matters more than the last percent of speed
 
@@ -104,12 +115,12 @@ def _race(first: Engine, second: Engine, probe: np.ndarray) -> tuple[float, floa
     return best[0], best[1]
 
 
-def _make_cpu(model: bytes, probe: np.ndarray) -> Engine:
-    return OnnxCpu(model, _is_large(probe))
+def _make_cpu(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
+    return OnnxCpu(model, _is_large(probe), lanes)
 
 
-def _make_int8(model: bytes, probe: np.ndarray) -> Engine:
-    return make_int8(model, probe, _is_large(probe))
+def _make_int8(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
+    return make_int8(model, probe, _is_large(probe), lanes)
 
 
 def _is_large(frames: np.ndarray) -> bool:
@@ -117,9 +128,9 @@ def _is_large(frames: np.ndarray) -> bool:
     return bool(h * w > _LARGE_PIXELS)
 
 
-def _make_cuda(model: bytes, probe: np.ndarray) -> Engine:
+def _make_cuda(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
     return OnnxGpu(model, probe)
 
 
-def _make_tensorrt(model: bytes, probe: np.ndarray) -> Engine:
+def _make_tensorrt(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
     return OnnxGpu(model, probe, tensorrt=True)

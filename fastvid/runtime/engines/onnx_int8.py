@@ -1,6 +1,7 @@
 """ONNX Runtime on the processor in whole numbers of 8 bits, where the painting stays the same."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -28,6 +29,7 @@ class OnnxInt8(OnnxCpu):
         model: ONNX file, fixed to a size and held at statistics.
         probe: uint8 RGB (N, H, W, 3) that the ranges of its values are taken from.
         lean: see `open_session`.
+        lanes: see `OnnxCpu`.
 
     Attributes:
         psnr_db: between its paintings of the probe and float32's, the worst of them.
@@ -35,7 +37,7 @@ class OnnxInt8(OnnxCpu):
 
     name = f"{NAME} int8"
 
-    def __init__(self, model: bytes, probe: np.ndarray, lean: bool = False) -> None:
+    def __init__(self, model: bytes, probe: np.ndarray, lean: bool = False, lanes: int = 1) -> None:
         names = activations(model)
         session = open_session(ranges_of(model, names), lean)
         exact, found = [], []
@@ -47,10 +49,10 @@ class OnnxInt8(OnnxCpu):
         lowest, highest = np.min(found, axis=0)[::2], np.max(found, axis=0)[1::2]
         ends_of = zip(names, lowest, highest, strict=True)
         ranges = {name: (float(low), float(high)) for name, low, high in ends_of}
-        super().__init__(quantize(model, ranges, largest_weight()), lean)
-        self.psnr_db = min(
-            psnr(painted, self(frame[None])) for painted, frame in zip(exact, probe, strict=True)
-        )
+        super().__init__(quantize(model, ranges, largest_weight()), lean, lanes)
+        with ThreadPoolExecutor(lanes) as pool:
+            paintings = pool.map(self, probe[:, None])
+            self.psnr_db = min(map(psnr, exact, paintings))
 
 
 @cache
@@ -61,7 +63,7 @@ def largest_weight() -> int:
     return FULL_WEIGHT if (sums == 255).all() else SAFE_WEIGHT
 
 
-def make_int8(model: bytes, probe: np.ndarray, lean: bool = False) -> Engine:
+def make_int8(model: bytes, probe: np.ndarray, lean: bool = False, lanes: int = 1) -> Engine:
     """The network in 8 bits, or in float32 where that would change the painting.
 
     The painting of each frame of the probe has to stay within `MIN_PSNR_DB` of float32's. A network
@@ -72,9 +74,9 @@ def make_int8(model: bytes, probe: np.ndarray, lean: bool = False) -> Engine:
     elif not activations(model):
         log.debug("int8: no convolution between the first and the last, painting in float32")
     else:
-        coded = OnnxInt8(model, probe, lean)
+        coded = OnnxInt8(model, probe, lean, lanes)
         log.debug("int8 against float32: %.1f dB", coded.psnr_db)
         if coded.psnr_db >= MIN_PSNR_DB:
             return coded
         log.info("int8 would change the painting (%.1f dB): float32 for this shot", coded.psnr_db)
-    return OnnxCpu(model, lean)
+    return OnnxCpu(model, lean, lanes)

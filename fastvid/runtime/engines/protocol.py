@@ -19,6 +19,8 @@ class Engine(Protocol):
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Paint uint8 RGB frames (N, H, W, 3); same shape and type out.
 
+        May be called in as many threads at once as the engine was made for.
+
         Raises:
             RuntimeError: the engine fails, out of memory for example.
         """
