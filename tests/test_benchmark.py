@@ -151,6 +151,10 @@ def test_the_program_is_compared_with_its_slowest_stage(tmp_path):
     assert found["slowest_stage"] == min(alone, key=alone.get)
     assert found["share_of_slowest_min"] <= found["share_of_slowest"]
     assert found["share_of_slowest"] <= found["share_of_slowest_max"]
+    assert 0 < found["share_of_cores_min"] <= found["share_of_cores"]
+    for name in (*STAGES, "program"):
+        assert found[f"{name}_cpu_ms_per_frame"] > 0
+    assert found["frames_at_once"] == stylizer.lanes((found["height_px"], found["width_px"]))
     assert found["program_fps"] > 0
     assert "CPU" in found["engine"]
 

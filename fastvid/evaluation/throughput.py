@@ -2,8 +2,10 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,13 @@ import numpy as np
 from fastvid.evaluation.table import Table, number
 from fastvid.evaluation.timing import span, spread, take_turns
 from fastvid.runtime.demo import FRAME_RATE, DemoClip
-from fastvid.runtime.pipeline import stylize
+from fastvid.runtime.engines.onnx_cpu import cores
+from fastvid.runtime.film import Outcome, Painter
+from fastvid.runtime.finish import Finish
+from fastvid.runtime.pipeline import Encoding, open_target, stylize
 from fastvid.runtime.report import Report
+from fastvid.runtime.shots import in_shots
+from fastvid.runtime.stages import overlap
 from fastvid.runtime.stylizer import Stylizer
 from fastvid.video import Frame, VideoReader, VideoWriter
 
@@ -37,8 +44,14 @@ def measure_program(
 ) -> dict[str, Any]:
     """Frame rates of `fastvid.stylize` and of each stage alone, in turns.
 
-    A stage alone has the machine to itself: decoding throws the frames away, the network paints
-    frames held in memory, encoding writes painted ones. All of it without sound.
+    A stage alone does what it does in the program, with the machine to itself: decoding finds the
+    shots and throws the frames away; the network takes the statistics of the shots, and paints
+    frames held in memory, as many at once as in the program; encoding writes painted ones. All of
+    it without sound.
+
+    On a processor all stages share the cores, so together they cannot reach the rate of the slowest
+    one alone: `share_of_cores` says how much of what the cores could do, had they no pause, is
+    reached.
 
     Args:
         video: the film; its first `num_frames` frames are used.
@@ -48,8 +61,10 @@ def measure_program(
 
     Returns:
         `program_fps`, `decode_alone_fps`, `net_alone_fps`, `encode_alone_fps` (medians),
-        `slowest_stage`, `share_of_slowest` with `_min` and `_max`, and the stages' times inside the
-        program (`decode_ms_p50`, ...), its first frame and its peak memory.
+        `slowest_stage`, `share_of_slowest` with `_min` and `_max`; the processor's time of each
+        alone, `decode_cpu_ms_per_frame` and so on, and `share_of_cores`, their sum over the cores
+        and the time taken, likewise; the stages' times inside the program (`decode_ms_p50`, ...),
+        its first frame and its peak memory.
 
     Raises:
         MediaError: if the film cannot be read.
@@ -61,42 +76,50 @@ def measure_program(
         frames = list(islice(probe, count))
     count = len(frames)
     end_s = frames[-1].time_s - frames[0].time_s + 0.5 / float(probe.info.frame_rate)
-    # As the program does; it leaves the statistics held, and every turn shall paint alike.
-    stylizer.adapt(np.stack([frame.image for frame in frames[:: max(1, count // 4)]]))
+    items = list(in_shots(frames))
+    lanes = stylizer.lanes((h, w))
     painted: list[Frame] = []
     reports: list[Report] = []
+    cpu_s: dict[str, list[float]] = {}
 
     with tempfile.TemporaryDirectory(prefix="fastvid-benchmark-") as folder:
         target = Path(folder) / "painted.mp4"
 
-        def program(turn: int) -> None:
+        def program() -> None:
             report = stylize(
                 video, target, stylizer=stylizer, audio="none", overwrite=True, end_s=end_s
             )
-            if turn >= 0:
-                reports.append(report)
+            reports.append(report)
 
-        def decode(_turn: int) -> None:
+        def decode() -> None:
             with VideoReader(video, end_s=end_s) as reader:
-                for _ in reader:
+                for _ in in_shots(reader):
                     pass
 
-        def net(_turn: int) -> None:
-            painted[:] = [replace(f, image=stylizer(f.image[None])[0]) for f in frames]
+        def net() -> None:
+            painter = Painter(stylizer, lanes)
 
-        def encode(_turn: int) -> None:
-            with VideoWriter(target, probe.info, (h, w), audio="none", overwrite=True) as writer:
+            def collect(outcomes: Iterable[Outcome]) -> None:
+                pairs = map(painter.settle, outcomes)
+                painted[:] = [replace(frame, image=image) for frame, image in pairs]
+
+            overlap(lambda: items, painter.begin, collect, lanes=lanes)
+
+        def encode() -> None:
+            encoding = Encoding(audio="none", overwrite=True)
+            with open_target(probe, target, Finish(), encoding) as writer:
                 for frame in painted:
                     writer.write(frame)
 
-        calls: dict[str, Callable[[int], None]] = {
-            "net": net,
-            "decode": decode,
-            "encode": encode,
-            "program": program,
-        }
+        def timed(call: Callable[[], None], turn: int) -> None:
+            begin = time.process_time()
+            call()
+            if turn >= 0:
+                cpu_s.setdefault(call.__name__, []).append(time.process_time() - begin)
+
+        calls = {call.__name__: partial(timed, call) for call in (net, decode, encode, program)}
         seconds = take_turns(calls, rounds, warm_up=1)
-    return _figures(seconds, reports, count)
+    return _figures(seconds, cpu_s, reports[-rounds:], count)
 
 
 def measure_lengths(
@@ -138,15 +161,23 @@ def measure_lengths(
 
 
 def _figures(
-    seconds: dict[str, list[float]], reports: list[Report], num_frames: int
+    seconds: dict[str, list[float]],
+    cpu_s: dict[str, list[float]],
+    reports: list[Report],
+    num_frames: int,
 ) -> dict[str, Any]:
-    """Medians over the rounds, the share within each round."""
+    """Medians over the rounds, the shares within each round."""
     fps = {name: num_frames / float(np.median(values)) for name, values in seconds.items()}
     slowest = min(STAGES, key=fps.__getitem__)
+    rounds = range(len(reports))
     shares = spread(
-        max(seconds[stage][turn] for stage in STAGES) / seconds["program"][turn]
-        for turn in range(len(reports))
+        max(seconds[stage][turn] for stage in STAGES) / seconds["program"][turn] for turn in rounds
     )
+    loads = spread(
+        sum(cpu_s[stage][turn] for stage in STAGES) / cores() / seconds["program"][turn]
+        for turn in rounds
+    )
+    cpu_ms = {name: float(np.median(cpu_s[name])) / num_frames * 1e3 for name in cpu_s}
     last = reports[-1].as_dict()
     inside = {key: last[key] for stage in STAGES for key in (f"{stage}_ms_p50", f"{stage}_ms_p95")}
     return {
@@ -157,6 +188,9 @@ def _figures(
         **{f"{stage}_alone_fps": round(fps[stage], 2) for stage in STAGES},
         "slowest_stage": slowest,
         **shares.as_dict("share_of_slowest"),
+        **{f"{name}_cpu_ms_per_frame": round(value, 2) for name, value in cpu_ms.items()},
+        **loads.as_dict("share_of_cores"),
+        "frames_at_once": last["frames_at_once"],
         **inside,
         "first_frame_ms": round(last["first_frame_s"] * 1e3, 1),
         "peak_memory_mib": last["peak_memory_mib"],
@@ -169,8 +203,10 @@ def program_table(program: Mapping[str, Any]) -> Table:
     title = (
         f"Whole program, {program['net']}, {program['width_px']}x{program['height_px']}, "
         f"{program['frames']} frames: {program['program_fps']:.1f} frames/s, "
-        f"{span(program, 'share_of_slowest')} of {program['slowest_stage']} alone; first frame "
-        f"after {program['first_frame_ms']:.0f} ms, peak memory "
+        f"{span(program, 'share_of_slowest')} of {program['slowest_stage']} alone, "
+        f"{span(program, 'share_of_cores')} of what the cores can do; "
+        f"{program['frames_at_once']} frames at once, {program['engine']}; first frame after "
+        f"{program['first_frame_ms']:.0f} ms, peak memory "
         f"{number(program['peak_memory_mib'], 0)} MiB"
     )
     body = [
@@ -179,10 +215,12 @@ def program_table(program: Mapping[str, Any]) -> Table:
             number(program[f"{stage}_ms_p50"], 1),
             number(program[f"{stage}_ms_p95"], 1),
             number(program[f"{stage}_alone_fps"], 1),
+            number(program[f"{stage}_cpu_ms_per_frame"], 1),
         ]
         for stage in STAGES
     ]
-    return Table(title, ["stage", "ms p50", "p95", "alone, frames/s"], body)
+    header = ["stage", "ms p50", "p95", "alone, frames/s", "processor ms a frame"]
+    return Table(title, header, body)
 
 
 def length_table(net: str, rows: Sequence[Mapping[str, Any]]) -> Table:
