@@ -112,6 +112,10 @@ class Network:
         for dim, side in zip(dims[1:3], size, strict=True):
             dim.dim_value = side
 
+    def fix_batch(self, count: int) -> None:
+        """Promise that always so many frames come at once."""
+        self._graph.input[0].type.tensor_type.shape.dim[0].dim_value = count
+
     def part(self, target: str, source: str | None = None, kind: int = FLOAT) -> bytes:
         """The part of the network that makes one value, as a network of its own.
 
