@@ -66,7 +66,7 @@ def test_auto_says_which_engine_is_faster(caplog, monkeypatch):
     speeds = iter([(2.0, 5.0), (5.0, 2.0)])
     monkeypatch.setattr(choice, "OpenVino", Slow)
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: True)
-    monkeypatch.setattr(choice, "_race", lambda first, second, probe: next(speeds))
+    monkeypatch.setattr(choice, "race", lambda first, second, probe: next(speeds))
     with caplog.at_level(logging.INFO):
         first, second = (OnnxStylizer(invert_net(), "net", "cpu").engine for _ in range(2))
     assert (first, second) == (ONNX_CPU, "Slow 1.0")

@@ -2,7 +2,6 @@
 
 import importlib.util
 import logging
-import time
 from typing import Literal, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ from fastvid.runtime.engines.onnx_gpu import OnnxGpu
 from fastvid.runtime.engines.onnx_int8 import make_int8
 from fastvid.runtime.engines.openvino import OpenVino
 from fastvid.runtime.engines.protocol import Engine
+from fastvid.runtime.engines.racing import race
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ class Maker(Protocol):
         """
 
 
-_TRIAL_RUNS = 5
 _LARGE_PIXELS = 2**21  # more than 1920x1080: memory matters more than the last percent of speed
 
 
@@ -90,7 +89,7 @@ def _faster_on_cpu(model: bytes, probe: np.ndarray) -> Maker:
     ours = _make_cpu(model, probe)
     try:
         other = OpenVino(model, probe)
-        ours_ms, other_ms = _race(ours, other, probe)
+        ours_ms, other_ms = race(ours, other, probe)
     except RuntimeError as error:
         log.info("engine auto: %s (%s)", ours.name, error)
         return _make_cpu
@@ -101,18 +100,6 @@ def _faster_on_cpu(model: bytes, probe: np.ndarray) -> Maker:
         *(ours.name, ours_ms, other.name, other_ms),
     )
     return faster
-
-
-def _race(first: Engine, second: Engine, probe: np.ndarray) -> tuple[float, float]:
-    """Milliseconds of the best of a few runs each, in turns."""
-    best = [float("inf"), float("inf")]
-    for turn in range(_TRIAL_RUNS + 1):
-        for i, engine in enumerate((first, second)):
-            begin = time.perf_counter()
-            engine(probe)
-            if turn:  # the first run warms up
-                best[i] = min(best[i], (time.perf_counter() - begin) * 1e3)
-    return best[0], best[1]
 
 
 def _make_cpu(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
