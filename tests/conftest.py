@@ -31,3 +31,17 @@ def exported(tmp_path_factory):
         return export_onnx(build_net(name, TINY[name]), path, {}).read_bytes()
 
     return export
+
+
+@pytest.fixture
+def _cpu_as_card(monkeypatch):
+    """The processor in the place of an NVIDIA card."""
+    from fastvid.runtime.engines import onnx_gpu
+    from fastvid.runtime.engines.onnx_cpu import open_session
+
+    monkeypatch.setattr(
+        onnx_gpu, "_open_session", lambda model, wanted, **options: open_session(model)
+    )
+    monkeypatch.setattr(onnx_gpu, "_DEVICE", "cpu")
+    monkeypatch.setattr(onnx_gpu, "_layouts", {})
+    monkeypatch.setattr(onnx_gpu, "why_not", lambda wanted: None)

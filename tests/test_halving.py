@@ -23,16 +23,6 @@ def held(exported):
     return stylizer.graph(SIZE)
 
 
-@pytest.fixture
-def _card(monkeypatch):
-    """The processor in the place of the card."""
-    monkeypatch.setattr(onnx_gpu, "_open_session", lambda model, wanted: open_session(model))
-    monkeypatch.setattr(
-        onnx_gpu, "_paint", lambda session, frames: session.run(None, {"frames": frames})[0]
-    )
-    monkeypatch.setattr(onnx_gpu, "why_not", lambda wanted: None)
-
-
 def large_values(factor):
     """A network that paints what it is shown, by way of numbers `factor` times as large."""
     shape = ["n", "h", "w", 3]
@@ -73,13 +63,13 @@ def test_weights_are_halved_and_the_picture_stays(held):
     assert MIN_PSNR_DB < psnr(exact, painted) < float("inf")
 
 
-@pytest.mark.usefixtures("_card")
+@pytest.mark.usefixtures("_cpu_as_card")
 def test_a_card_paints_in_float16_where_the_painting_stays_the_same(held):
     assert onnx_gpu.OnnxGpu(held, FRAMES).name.endswith(" CUDA fp16")
     assert onnx_gpu.OnnxGpu(held, FRAMES, tensorrt=True).name.endswith(" TensorRT fp16")
 
 
-@pytest.mark.usefixtures("_card")
+@pytest.mark.usefixtures("_cpu_as_card")
 @pytest.mark.parametrize("tensorrt", [False, True])
 def test_numbers_too_large_for_float16_are_found_out(tensorrt):
     assert onnx_gpu.OnnxGpu(large_values(8.0), FRAMES, tensorrt).name.endswith(" fp16")
@@ -88,7 +78,7 @@ def test_numbers_too_large_for_float16_are_found_out(tensorrt):
     assert np.array_equal(engine(FRAMES), FRAMES)
 
 
-@pytest.mark.usefixtures("_card")
+@pytest.mark.usefixtures("_cpu_as_card")
 def test_a_network_that_cannot_be_halved_runs_in_float32(held, monkeypatch):
     def broken(model):
         raise RuntimeError("no such kernel")
