@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Self
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fastvid.video import color, stills
+from fastvid.video.hardware import SOFTWARE, decode_on_hardware
 from fastvid.video.source import (
     Frame,
     MediaError,
@@ -100,6 +102,8 @@ class VideoReader:
         size: (H, W) of the frames handed out.
         num_frames: frames handed out so far.
         num_damaged: frames that could not be decoded, or only with errors, so far.
+        decoder: `software`, or the kind of device that decodes (`cuda`); the first frame settles
+            it, and a device that fails on the way shows as `cuda, then software`.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class VideoReader:
         height_px: int | None = None,
         frame_rate: Fraction | int = stills.DEFAULT_RATE,
         seek: bool = True,
+        hardware: bool = False,
     ) -> None:
         """Probe the source; beyond its first frame nothing is decoded yet.
 
@@ -122,6 +127,7 @@ class VideoReader:
             frame_rate: frames per second of an image sequence, which has no clock of its own.
             seek: False decodes a film from its beginning for an excerpt too, whose frames are then
                 those of the whole film, whatever its index says.
+            hardware: decode a film on the machine's video hardware where that works.
 
         Raises:
             MediaError: see `probe`; or the excerpt or height is empty.
@@ -141,6 +147,8 @@ class VideoReader:
         self.size = _working_size(self.info.size, height_px)
         self.num_damaged = 0
         self.num_frames = 0
+        self.decoder = SOFTWARE
+        self._on_hardware = hardware
         self._height_px = height_px
         self._may_seek = seek
         zero = self.info.start_s
@@ -230,14 +238,29 @@ class VideoReader:
                 self.num_frames += 1
                 yield Frame(image, pts, tick, coded.duration or 0)
 
-    def _decode(self) -> Generator[VideoFrame, None, None]:
+    def _decode(self) -> Iterator[VideoFrame]:
         """All frames from the key frame before the excerpt on."""
-        with open_container(self.source) as container:
+        if not self._on_hardware:
+            return self._decode_by(None)
+        return decode_on_hardware(self._decode_by, self._set_decoder, self.source)
+
+    def _set_decoder(self, name: str) -> None:
+        self.decoder = name
+
+    def _decode_by(self, device: HWAccel | None) -> Generator[VideoFrame, None, None]:
+        """The frames by a device, whose errors are raised, or by software, where they are counted.
+
+        Every call begins at the same place.
+        """
+        self.num_damaged = 0  # no damaged frame has been handed out when software takes over
+        with open_container(self.source, device) as container:
             stream = video_stream(container, self.source)
+            if device is not None and not stream.codec_context.is_hwaccel:
+                raise RuntimeError("codec not taken")  # PyAV minds only if none of a file's is
             if self._begin is not None and self._may_seek:
                 found = self._seek(container, stream)
                 if not found:
-                    with open_container(self.source) as again:
+                    with open_container(self.source, device) as again:
                         yield from self._decode_from(again, video_stream(again, self.source))
                     return
             yield from self._decode_from(container, stream)
@@ -272,6 +295,8 @@ class VideoReader:
             except (av.error.FFmpegError, ValueError) as error:
                 if isinstance(error, av.error.EOFError):
                     return
+                if stream.codec_context.is_hwaccel:
+                    raise
                 self.num_damaged += 1
                 errors_in_a_row += 1
                 log.debug("%s: %s", self.source, reason(error))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -106,11 +107,16 @@ class VideoInfo:
         return self.color_transfer in (color.PQ, color.HLG)
 
 
-def open_container(path: Path) -> InputContainer:
+def open_container(path: Path, device: HWAccel | None = None) -> InputContainer:
     """The opened container of a local film, never of a protocol or a playlist.
+
+    Args:
+        path: the film.
+        device: what decodes it, None is software.
 
     Raises:
         MediaError: missing, unreadable, or not a film.
+        Exception: the device's own errors.
     """
     check_file(path)
     options = {
@@ -120,10 +126,17 @@ def open_container(path: Path) -> InputContainer:
     }
     try:
         # "file:" and an absolute path: a name such as concat:a|b is then only a name
-        return av.open("file:" + os.path.abspath(path), options=options, metadata_errors="ignore")
-    except av.error.PermissionError:
-        raise MediaError(f"{path}: permission denied") from None
-    except (av.error.FFmpegError, ValueError, OSError):
+        return av.open(
+            "file:" + os.path.abspath(path),
+            options=options,
+            metadata_errors="ignore",
+            hwaccel=device,
+        )
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        if device is not None:
+            raise  # it says nothing of the file
+        if isinstance(error, av.error.PermissionError):
+            raise MediaError(f"{path}: permission denied") from None
         raise MediaError(
             f"{path}: not a film that can be read (damaged, cut off, or of an unknown format)"
         ) from None
@@ -179,7 +192,10 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     context.options = {"max_pixels": str(MAX_PIXELS)}
     # a frame decoded with errors is handed out and counted, not swallowed
     context.flags |= int(av.codec.context.Flags.output_corrupt)
-    stream.thread_type = "AUTO"
+    if context.is_hwaccel:
+        context.thread_count = 1  # threads would only take more of the device's few pictures
+    else:
+        stream.thread_type = "AUTO"
     return stream
 
 
