@@ -18,6 +18,7 @@ from fastvid.video.source import Frame, MediaError, VideoInfo
 from fastvid.video.stills import IMAGE_SUFFIXES, OUTPUT_IMAGE_SUFFIXES
 from fastvid.video.stills_writer import ImageWriter, SequenceWriter
 from fastvid.video.target import Writer, open_writer
+from fastvid.video.trial import working_encoder
 from fastvid.video.writer import VideoWriter
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "Writer",
     "open_writer",
     "probe",
+    "working_encoder",
 ]

@@ -14,7 +14,8 @@ class Encoder:
         pixel_format: for even sizes.
         odd_format: for an odd width or height, which 4:2:0 cannot hold.
         crf: quality when none is asked for, None where the encoder has no such scale.
-        quality: name of the option that takes it.
+        quality: names of the options that take it.
+        least: the best quality of a scale of whole numbers, None where they need not be whole.
         options: further options.
         presets: what the common preset words mean here, where they mean something else.
         tag: codec tag in mp4 and mov, where the default is not played everywhere.
@@ -24,7 +25,8 @@ class Encoder:
     pixel_format: str = "yuv420p"
     odd_format: str = "yuv444p"
     crf: float | None = None
-    quality: str = "crf"
+    quality: tuple[str, ...] = ("crf",)
+    least: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
     tag: str | None = None
@@ -39,17 +41,45 @@ _NVENC_PRESETS = {
     **{"ultrafast": "p1", "superfast": "p1", "veryfast": "p2", "faster": "p3", "fast": "p3"},
     **{"medium": "p4", "slow": "p5", "slower": "p6", "veryslow": "p7"},
 }
+_QSV_PRESETS = {"ultrafast": "veryfast", "superfast": "veryfast"}  # the other words are its own
+_AMF_PRESETS = {
+    **dict.fromkeys(("ultrafast", "superfast", "veryfast", "faster", "fast"), "speed"),
+    **{"medium": "balanced", "slow": "quality", "slower": "quality", "veryslow": "quality"},
+}
 ENCODERS: dict[str, Encoder] = {
     "libx264": Encoder(crf=18),
     "libx265": Encoder(crf=22, options={"x265-params": "log-level=none"}, tag="hvc1"),
     # without SVT_LOG=1 (errors only) it prints a page about itself
-    "libsvtav1": Encoder(odd_format="", crf=30, presets=_SVT_PRESETS, environment={"SVT_LOG": "1"}),
-    "h264_nvenc": Encoder(crf=21, quality="cq", presets=_NVENC_PRESETS),
-    "hevc_nvenc": Encoder(crf=24, quality="cq", presets=_NVENC_PRESETS, tag="hvc1"),
+    "libsvtav1": Encoder(
+        odd_format="", crf=30, least=0, presets=_SVT_PRESETS, environment={"SVT_LOG": "1"}
+    ),
+    # The scales of the hardware encoders end at 51 like crf's, and lower is better. Their values
+    # here were never measured.
+    # cq: FFmpeg drops the bit rate that it would otherwise aim at (libavcodec/nvenc.c); 0 would
+    # leave the quality to the driver
+    "h264_nvenc": Encoder(crf=21, quality=("cq",), least=1, presets=_NVENC_PRESETS),
+    "hevc_nvenc": Encoder(crf=24, quality=("cq",), least=1, presets=_NVENC_PRESETS, tag="hvc1"),
+    # global_quality alone selects "intelligent constant quality" (FFmpeg's manual, QSV encoders),
+    # and 0 of it an average bit rate
+    "h264_qsv": Encoder("nv12", crf=21, quality=("global_quality",), least=1, presets=_QSV_PRESETS),
+    # no constant quality, but constant quantisers, which are H.264's own
+    "h264_amf": Encoder(
+        crf=21,
+        quality=("qp_i", "qp_p", "qp_b"),
+        least=0,
+        options={"rc": "cqp"},
+        presets=_AMF_PRESETS,
+    ),
     # profile 3 is "422 HQ"; its quantiser scale runs like crf, lower is better
-    "prores_ks": Encoder("yuv422p10le", "yuv444p10le", None, "qscale", {"profile": "3"}),
-    "ffv1": Encoder("bgr0", "bgr0", None, "", {"level": "3", "slicecrc": "1"}),  # lossless
+    "prores_ks": Encoder(
+        "yuv422p10le", "yuv444p10le", quality=("qscale",), options={"profile": "3"}
+    ),
+    # lossless
+    "ffv1": Encoder("bgr0", "bgr0", quality=(), options={"level": "3", "slicecrc": "1"}),
 }
+# What is tried where the machine's own encoder is asked for. Apple's is not among them: its scale
+# runs the other way, and how it compares to crf is not known.
+HARDWARE_ENCODERS = ("h264_nvenc", "h264_qsv", "h264_amf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +145,9 @@ def encoder_options(codec: str, crf: float | None, preset: str | None) -> dict[s
     encoder = encoder_of(codec)
     options = dict(encoder.options)
     quality = encoder.crf if crf is None else crf
-    if quality is not None and encoder.quality:
-        number = int(quality) if encoder.quality == "cq" or codec == "libsvtav1" else quality
-        options[encoder.quality] = f"{number:g}"
+    if quality is not None:
+        number = quality if encoder.least is None else max(encoder.least, int(quality))
+        options |= dict.fromkeys(encoder.quality, f"{number:g}")
     if preset is not None and codec not in ("prores_ks", "ffv1"):
         options["preset"] = encoder.presets.get(preset, preset)
     return options

@@ -59,6 +59,7 @@ class ImageWriter:
     Attributes:
         target: the image file.
         num_frames: images written.
+        codec: FFmpeg's name of the encoder.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ImageWriter:
         self.target = Path(target)
         self.num_frames = 0
         self._size = size
-        _check_target(self.target)
+        self.codec = _codec_for(self.target)
         if self.target.exists() and not overwrite:
             raise MediaError(f"{target}: exists already; --overwrite replaces it")
 
@@ -153,7 +154,7 @@ class SequenceWriter(ImageWriter):
             self._pattern.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MediaError(f"{target}: folder cannot be made ({reason(error)})") from None
-        _check_target(self._pattern)
+        self.codec = _codec_for(self._pattern)
         if not overwrite:
             try:
                 old = list_images(self.target)[0]
@@ -181,8 +182,9 @@ class SequenceWriter(ImageWriter):
         return str(self._number).rjust(int(printf[2] or 0), "0" if printf[1] else " ")
 
 
-def _check_target(path: Path) -> None:
+def _codec_for(path: Path) -> str:
     if path.suffix.lower() not in _ENCODERS:
         raise MediaError(f"{path}: images are written as {' '.join(OUTPUT_IMAGE_SUFFIXES)}")
     if not path.parent.is_dir():
         raise MediaError(f"{path}: there is no folder {path.parent}")
+    return _ENCODERS[path.suffix.lower()][0]

@@ -13,9 +13,15 @@ from fastvid.video.writer import VideoWriter
 
 
 class Writer(Protocol):
-    """What `VideoWriter`, `ImageWriter` and `SequenceWriter` have in common."""
+    """What `VideoWriter`, `ImageWriter` and `SequenceWriter` have in common.
+
+    Attributes:
+        num_frames: pictures written.
+        codec: FFmpeg's name of the encoder.
+    """
 
     num_frames: int
+    codec: str
 
     def write(self, frame: Frame) -> None:
         """Take the next frame."""

@@ -39,6 +39,7 @@ class VideoWriter:
 
     Attributes:
         target: the final path.
+        codec: FFmpeg's name of the encoder.
         num_frames: frames written.
     """
 
@@ -82,9 +83,9 @@ class VideoWriter:
         self.target = Path(target)
         self.info = info
         self.size = size or info.size
+        self.codec = codec
         self.num_frames = 0
         self._overwrite = overwrite
-        self._codec = codec
         self._encoder = encoders.encoder_of(codec)
         self._options = encoders.encoder_options(codec, crf, preset)
         self._format = encoders.format_of(self.target.suffix, self.target)
@@ -167,7 +168,7 @@ class VideoWriter:
         for key, value in self._encoder.environment.items():
             os.environ.setdefault(key, value)
         stream = self._container.add_stream(
-            self._codec, rate=Fraction(info.frame_rate), options=self._options
+            self.codec, rate=Fraction(info.frame_rate), options=self._options
         )
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
