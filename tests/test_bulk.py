@@ -44,6 +44,7 @@ def folder(tmp_path_factory):
     (film,) = paint(job, path / "net.onnx")
     report = film.result()
     assert (report.frames, report.shots, report.complete) == (400, 3, True)
+    assert (report.decoder, report.encoder) == ("software", "libx264")
     return path
 
 

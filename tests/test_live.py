@@ -78,6 +78,7 @@ class Script:
     def __init__(self, path, slow):
         reader = VideoReader(path)
         self.source, self.info, self.size = reader.source, reader.info, reader.size
+        self.decoder = reader.decoder
         self._reader, self._slow = reader, slow
 
     def __enter__(self):
@@ -122,6 +123,7 @@ def test_a_film_in_real_time_keeps_its_times_and_its_sound(tmp_path, invert):
     assert 0 < figures["latency_ms_p50"] <= figures["latency_ms_p95"]
     assert {"net_ms_p50", "show_ms_p50", "encode_ms_p50"} <= figures.keys()
     assert "live" not in figures
+    assert (figures["decoder"], figures["encoder"]) == ("software", "libx264")
 
 
 def test_a_camera_is_painted_into_a_file(recording, tmp_path, invert):
@@ -130,6 +132,7 @@ def test_a_camera_is_painted_into_a_file(recording, tmp_path, invert):
     painted, _ = read(target)
     assert len(painted) == report.frames >= 1
     assert painted.shape[1:] == (*SIZE, 3)
+    assert (report.decoder, report.encoder) == ("", "libx264")
 
 
 def test_a_window_shows_what_is_painted_until_it_is_closed(recording, invert):
@@ -142,6 +145,7 @@ def test_a_window_shows_what_is_painted_until_it_is_closed(recording, invert):
     film, _ = read(recording)
     assert min(abs((255 - film.astype(int)) - screen.images[0]).mean(axis=(1, 2, 3))) < 1
     assert report.complete  # the user closed it; nothing is damaged
+    assert report.encoder == ""
 
 
 @pytest.mark.usefixtures("_no_display")

@@ -8,6 +8,8 @@ from fastvid.video import Frame, MediaError
 class Target:
     """A writer into memory."""
 
+    codec = "none"
+
     def __init__(self, fails_at=None):
         self.frames, self.closed, self.aborted, self.fails_at = [], None, False, fails_at
 

@@ -115,6 +115,15 @@ def test_the_report_is_plain_json_with_units_in_its_keys(clip, model):
     assert {"python", "av", "numpy"} <= values["versions"].keys()
 
 
+def test_the_report_names_what_decoded_and_what_encoded(clip, model, tmp_path):
+    report = stylize(clip, tmp_path / "out.mp4", style=model).as_dict()
+    assert (report["decoder"], report["encoder"]) == ("software", "libx264")
+    report = stylize(clip, tmp_path / "out.mkv", style=model, codec="ffv1").as_dict()
+    assert report["encoder"] == "ffv1"
+    report = stylize(write_picture(tmp_path / "photo.png"), style=model).as_dict()
+    assert (report["decoder"], report["encoder"]) == ("software", "png")
+
+
 def test_strength_colors_and_side_by_side_reach_the_file(clip, model, tmp_path):
     source, _ = read(clip)
     stylize(clip, tmp_path / "zero.mp4", style=model, strength=0)

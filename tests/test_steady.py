@@ -120,6 +120,7 @@ class Memory:
     """A writer that keeps the frames."""
 
     num_frames = 0
+    codec = "none"
 
     def __init__(self):
         self.images = []

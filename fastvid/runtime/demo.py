@@ -36,6 +36,7 @@ class DemoClip:
         height = height_px or HEIGHT_PX
         self.size = height, round(height * 8 / 9) * 2
         self.source = Path("demo")
+        self.decoder = ""
         self.info = VideoInfo(
             path=self.source,
             width=self.size[1],

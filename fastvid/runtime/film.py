@@ -42,6 +42,10 @@ class Source(Protocol):
     def size(self) -> tuple[int, int]:
         """(H, W) of the frames handed out."""
 
+    @property
+    def decoder(self) -> str:
+        """What has decoded the frames; empty where they are not decoded here."""
+
     def report(self) -> ReadReport:
         """What was read against what was promised."""
 
@@ -172,6 +176,7 @@ class Film:
         self.num_frames = 0
         self.kept: Path | None = None
         self.first_frame_s = 0.0
+        self.encoder = ""
         self._open_target = open_target
         self._expected = expected
         self._length = length
@@ -201,6 +206,7 @@ class Film:
             timings=dict(zip(("decode", "net", "encode"), timings, strict=True)),
             wall_s=time.perf_counter() - self._began,
             first_frame_s=self.first_frame_s,
+            encoder=self.encoder,
         )
 
     def _decode(self) -> Iterator[ShotFrame]:
@@ -211,6 +217,7 @@ class Film:
         # The writer belongs to the thread that makes it, this one.
         with ExitStack() as stack:
             writer = stack.enter_context(self._open_target())  # an exception leaves no file
+            self.encoder = writer.codec
             for frame, painted in map(self.painter.settle, items):
                 if self._steady is not None:
                     painted = self._steady(frame.image, painted)
@@ -235,6 +242,7 @@ def make_report(
     wall_s: float,
     first_frame_s: float,
     live: Mapping[str, float] | None = None,
+    encoder: str = "",
 ) -> Report:
     """The report of a run that has come to its end; see `Report` for the arguments."""
     reading = source.report()
@@ -264,6 +272,8 @@ def make_report(
         peak_memory_mib=peak_memory_mib(),
         versions=versions(),
         live=live,
+        decoder=source.decoder,
+        encoder=encoder,
     )
 
 

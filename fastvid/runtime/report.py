@@ -45,6 +45,9 @@ class Report:
         versions: of fastvid and of the packages that did the work.
         live: `frames_captured`, `frames_dropped`, `latency_ms_p50` and `latency_ms_p95` of a source
             that does not wait, from a frame's capture to its showing; None for others.
+        decoder: what really decoded, `software` or the kind of device, see `VideoReader`; empty
+            where nothing was decoded here.
+        encoder: FFmpeg's name of what really encoded; empty where nothing was written.
     """
 
     source: str
@@ -70,6 +73,8 @@ class Report:
     peak_memory_mib: float | None
     versions: Mapping[str, str]
     live: Mapping[str, float] | None = None
+    decoder: str = ""
+    encoder: str = ""
 
     @property
     def complete(self) -> bool:

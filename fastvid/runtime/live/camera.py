@@ -44,6 +44,7 @@ class Camera:
         messages = self._cv2.utils.logging
         messages.setLogLevel(messages.LOG_LEVEL_SILENT)  # our own message says it in one line
         self.source = Path(f"camera:{number}")
+        self.decoder = ""  # OpenCV's affair
         self._capture = self._cv2.VideoCapture(number)
         works, first = self._capture.read() if self._capture.isOpened() else (False, None)
         if not works or first is None:

@@ -162,6 +162,7 @@ class _Live:
             wall_s=time.monotonic() - self.began,
             first_frame_s=self.first_frame_s,
             live={"frames_captured": mailbox.num_caught, **figures},
+            encoder=self.recorder.encoder if self.recorder is not None else "",
         )
 
     def _paint(self, caught: Caught, num_dropped: int) -> None:

@@ -20,6 +20,7 @@ class RealtimeFile:
         start_s: first instant, seconds from the beginning.
         end_s: where to stop.
         height_px: rows of the frames handed out.
+        hardware: see `VideoReader`.
 
     Raises:
         MediaError: see `VideoReader`.
@@ -31,8 +32,9 @@ class RealtimeFile:
         start_s: float | None = None,
         end_s: float | None = None,
         height_px: int | None = None,
+        hardware: bool = False,
     ) -> None:
-        self._reader = VideoReader(path, start_s, end_s, height_px)
+        self._reader = VideoReader(path, start_s, end_s, height_px, hardware=hardware)
         self.source, self.info = self._reader.source, self._reader.info
         self.size = self._reader.size
         self._closed = threading.Event()
@@ -52,6 +54,11 @@ class RealtimeFile:
         """End the iteration; may come from any thread."""
         self._closed.set()
         self._reader.close()
+
+    @property
+    def decoder(self) -> str:
+        """See `VideoReader`."""
+        return self._reader.decoder
 
     def report(self) -> ReadReport:
         """What was read against what was promised; nothing is missing of a film ended early."""

@@ -26,10 +26,12 @@ class Recorder:
 
     Attributes:
         timing: how long the encoder works on a frame.
+        encoder: FFmpeg's name of it, empty until it is opened.
     """
 
     def __init__(self, open_target: Callable[[], Writer]) -> None:
         self.timing = Timing()
+        self.encoder = ""
         self._open_target = open_target
         self._queue: queue.Queue[Frame] = queue.Queue(_ROOM)
         self._ended, self._abandoned = threading.Event(), threading.Event()
@@ -83,6 +85,7 @@ class Recorder:
     def _run(self) -> None:
         try:
             with self._open_target() as writer:  # an exception leaves no file
+                self.encoder = writer.codec
                 last: Frame | None = None
                 while (frame := self._next()) is not None:
                     begin = time.perf_counter()
