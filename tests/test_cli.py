@@ -16,6 +16,8 @@ from fastvid.runtime import gallery
 from fastvid.runtime.arguments import make_parser
 from fastvid.runtime.cli import main
 from fastvid.runtime.console import duration
+from fastvid.video.encoders import HARDWARE_ENCODERS
+from fastvid.video.hardware import DEVICES
 
 INFER = Path(__file__).parent.parent / "infer.py"
 
@@ -69,6 +71,18 @@ def test_a_film_is_painted_and_its_path_is_the_last_line(clip, model, tmp_path):
     assert read(tmp_path / "clip.invert.mp4")[0].shape == read(clip)[0].shape
     assert any("engine ONNX Runtime" in line for line in err)
     assert json.loads(report.read_text())["frames"] == 12
+
+
+@pytest.mark.parametrize("words", [("clip.mp4",), ("--realtime", "clip.mp4"), ("--demo",)])
+def test_hardware_is_tried_and_what_ran_is_said(infer, clip, model, words, tmp_path):
+    more = ("--model", model, "-o", "out.mp4", "--hardware", "--height", "48", "--end", "0.4")
+    code, out, err = infer(*words, *more, "--report", "report.json")
+    assert (code, out, errors(err)) == (0, ["out.mp4"], [])
+    values = json.loads((tmp_path / "report.json").read_text())
+    assert values["encoder"] in ("libx264", *HARDWARE_ENCODERS)
+    assert values["decoder"] in ("", "software", *DEVICES)
+    assert sum("encoded " in line for line in err) == 1
+    assert sum("decoded " in line for line in err) == (values["decoder"] != "")
 
 
 def test_the_demo_needs_no_file(infer, model, tmp_path):
@@ -195,6 +209,8 @@ def test_a_bad_network_is_one_line_for_all_inputs(infer, content, expected, clip
         (("clip.mp4", "--overwite"), "unrecognized arguments: --overwite"),
         (("clip.mp4", "--style", "a", "--model", "b.onnx"), "not allowed with argument"),
         (("camera:0", "clip.mp4"), "camera:0 cannot be mixed"),
+        (("clip.mp4", "--hardware", "--workers", "2"), "--hardware goes without --workers"),
+        (("clip.mp4", "--hardware", "--ray", "local"), "--hardware goes without --workers"),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(infer, words, expected, tmp_path):

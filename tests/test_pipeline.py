@@ -1,4 +1,6 @@
+import functools
 import json
+import logging
 from functools import partial
 
 import numpy as np
@@ -17,6 +19,7 @@ from tiny_clips import (
 )
 
 import fastvid
+from fastvid.runtime import pipeline
 from fastvid.runtime.demo import DemoClip
 from fastvid.runtime.engines import onnx_cpu, onnx_int8
 from fastvid.runtime.film import MAX_FAILURES
@@ -24,7 +27,7 @@ from fastvid.runtime.loading import load
 from fastvid.runtime.pipeline import check, stylize
 from fastvid.runtime.report import free_memory_mib
 from fastvid.runtime.stylizer import OnnxStylizer
-from fastvid.video import MediaError
+from fastvid.video import MediaError, working_encoder
 
 
 @pytest.fixture
@@ -122,6 +125,36 @@ def test_the_report_names_what_decoded_and_what_encoded(clip, model, tmp_path):
     assert report["encoder"] == "ffv1"
     report = stylize(write_picture(tmp_path / "photo.png"), style=model).as_dict()
     assert (report["decoder"], report["encoder"]) == ("software", "png")
+
+
+def test_hardware_that_is_not_there_leaves_the_film_as_it_is(clip, model, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    report = stylize(clip, tmp_path / "tried.mkv", style=model, hardware=True)
+    if (report.decoder, report.encoder) != ("software", "libx264"):
+        pytest.skip(f"this machine has {report.decoder} and {report.encoder}")
+    stylize(clip, tmp_path / "plain.mkv", style=model)
+    for found, expected in zip(
+        read(tmp_path / "tried.mkv"), read(tmp_path / "plain.mkv"), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    assert f"{clip}: decoded in software (" in caplog.text
+    assert "encoded in software: none of h264_nvenc, " in caplog.text
+
+
+def test_the_encoder_that_works_writes_the_film_and_stands_in_the_report(
+    clip, model, tmp_path, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO)
+    stand_in = functools.partial(working_encoder, candidates=("h264_of_nobody", "libx265"))
+    monkeypatch.setattr(pipeline, "working_encoder", stand_in)
+    report = stylize(clip, tmp_path / "out.mp4", style=model, hardware=True)
+    assert report.encoder == "libx265"
+    assert "encoded by libx265" in caplog.text
+    assert close_to(read(tmp_path / "out.mp4")[0], 255 - read(clip)[0])
+    report = stylize(clip, tmp_path / "named.mkv", style=model, hardware=True, codec="ffv1")
+    assert report.encoder == "ffv1"
+    photo = write_picture(tmp_path / "photo.png")
+    assert stylize(photo, style=model, hardware=True).encoder == "png"
 
 
 def test_strength_colors_and_side_by_side_reach_the_file(clip, model, tmp_path):

@@ -18,7 +18,7 @@ CAMERA = re.compile(r"camera:(\d+)")
 # Options of the command that are arguments of `stylize`, with its own defaults.
 _OPTIONS = (
     "strength keep_colors height_px start_s end_s side_by_side steady statistics crf preset codec "
-    "audio overwrite"
+    "hardware audio overwrite"
 ).split()
 
 
@@ -105,6 +105,10 @@ def make_parser() -> Parser:
         "--preset", metavar="P", help="ultrafast to veryslow; default: veryfast for H.264"
     )
     out.add_argument("--codec", metavar="C", help="FFmpeg's name of the encoder; default: H.264")
+    out.add_argument(
+        "--hardware", action="store_true",
+        help="decode, and without --codec encode, on the machine's video hardware where that works",
+    )  # fmt: skip
     out.add_argument("--audio", choices=("copy", "aac", "none"), help="default: %(default)s")
     out.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     out.add_argument("--report", type=Path, metavar="FILE.json", help="figures of the run")
@@ -161,6 +165,11 @@ def check_usage(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(f"--workers is {args.num_workers}, expected at least 1")
     if (args.num_workers or args.ray) and (args.demo or args.realtime or cameras):
         parser.error("--workers and --ray paint films from files, not --demo or live")
+    if (args.num_workers or args.ray) and args.hardware:
+        parser.error(
+            "--hardware goes without --workers and --ray: pieces are joined, so one encoder has to "
+            "make them all; --codec names one"
+        )
     if (args.num_workers or args.ray) and args.steady:
         parser.error("--steady looks back at the frame before; it goes without --workers and --ray")
     if args.model is None:

@@ -139,7 +139,8 @@ class _Run:
         if job.in_folder and job.target.exists() and not args.overwrite:
             log.info("%s: painted already, skipped (--overwrite paints it again)", job.target)
             return None
-        reader = VideoReader(job.source, args.start_s, args.end_s, args.height_px)
+        excerpt_s = (args.start_s, args.end_s)
+        reader = VideoReader(job.source, *excerpt_s, args.height_px, hardware=args.hardware)
         if job.makes_folder:
             job.target.parent.mkdir(parents=True, exist_ok=True)
         return self._paint_source(reader, job.target, job.source.name)
@@ -203,7 +204,7 @@ class _Run:
         excerpt_s = (args.start_s, args.end_s)
         source: Source
         if args.realtime:
-            source = RealtimeFile(text, *excerpt_s, args.height_px)
+            source = RealtimeFile(text, *excerpt_s, args.height_px, args.hardware)
         else:
             source = Camera(int(text.removeprefix("camera:")), args.height_px, args.end_s)
         target = Path(args.output) if args.output else None
@@ -227,7 +228,11 @@ class _Run:
     def _settings(self) -> tuple[Finish, Encoding]:
         args = self.args
         finish = Finish(args.strength, args.keep_colors, args.side_by_side)
-        return finish, Encoding(args.codec, args.crf, args.preset, args.audio, args.overwrite)
+        encoding = Encoding(
+            *(args.codec, args.crf, args.preset, args.audio, args.overwrite),
+            hardware=args.hardware,
+        )
+        return finish, encoding
 
     def _as_dict(self) -> dict[str, Any]:
         """The report file: one job's own keys, or sums and a list for several."""

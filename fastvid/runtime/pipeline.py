@@ -32,6 +32,7 @@ from fastvid.video import (
     VideoReader,
     Writer,
     open_writer,
+    working_encoder,
 )
 from fastvid.video.stills import is_sequence, list_images
 
@@ -54,6 +55,7 @@ class Encoding:
         audio: `copy` the packets, encode `aac`, or `none`.
         overwrite: replace an existing target.
         as_piece: a part of a film that `fastvid.runtime.bulk` will join with others.
+        hardware: where no codec is named, encode on the machine's video hardware if that works.
     """
 
     codec: str | None = None
@@ -62,6 +64,7 @@ class Encoding:
     audio: Audio = "copy"
     overwrite: bool = False
     as_piece: bool = False
+    hardware: bool = False
 
 
 def stylize(
@@ -84,6 +87,7 @@ def stylize(
     crf: float | None = None,
     preset: str | None = None,
     codec: str | None = None,
+    hardware: bool = False,
     audio: Audio = "copy",
     overwrite: bool = False,
     stylizer: Stylizer | None = None,
@@ -114,6 +118,8 @@ def stylize(
         crf: quality, lower is better; None is the encoder's sensible value.
         preset: speed of the encoder, `ultrafast` to `veryslow`; None is `veryfast` for H.264.
         codec: FFmpeg's name of the encoder; None is H.264.
+        hardware: decode, and without a `codec` encode, on the machine's video hardware where that
+            works, in software otherwise; the report says which it was.
         audio: `copy` the packets, encode `aac`, or `none`.
         overwrite: replace an existing target.
         stylizer: a loaded one, in place of what `style` to `tile_px` would load.
@@ -127,8 +133,8 @@ def stylize(
         Interrupted: Ctrl-C; a playable part is kept as `<stem>.partial.<ext>`.
     """
     finish = Finish(strength, keep_colors, side_by_side)
-    encoding = Encoding(codec, crf, preset, audio, overwrite)
-    reader = VideoReader(source, start_s, end_s, height_px)
+    encoding = Encoding(codec, crf, preset, audio, overwrite, hardware=hardware)
+    reader = VideoReader(source, start_s, end_s, height_px, hardware=hardware)
     if target is not None:
         check(reader, Path(target), overwrite)  # cheap, so before a network is loaded
     if stylizer is None:
@@ -249,13 +255,16 @@ def open_target(
             encoding.overwrite,
             start_number=int(number[1]) if number else 1,
         )
+    size, codec = finish.size(source.size), encoding.codec
+    if encoding.hardware and codec is None and as_film:
+        codec = working_encoder(target.suffix, source.info, size, encoding.crf, encoding.preset)
     return open_writer(
         target,
         source.info,
-        finish.size(source.size),
-        codec=encoding.codec or "libx264",
+        size,
+        codec=codec or "libx264",
         crf=encoding.crf,
-        preset=encoding.preset or (None if encoding.codec else "veryfast"),
+        preset=encoding.preset or (None if codec else "veryfast"),
         audio=encoding.audio,
         overwrite=encoding.overwrite,
         start_s=excerpt_s[0],
