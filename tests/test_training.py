@@ -26,6 +26,7 @@ from fastvid.nets.blocks import InstanceNorm, normalizing
 from fastvid.perceptual.paintings import measure
 from fastvid.perceptual.vgg import VGGFeatures
 from fastvid.training import run
+from fastvid.training.build import build_samples
 from fastvid.training.module import StyleTransferModule
 
 # Lightning's own: a tree-utility of torch that moved, and its hint at a product.
@@ -176,6 +177,18 @@ def test_loss_that_is_not_finite_names_the_terms(config):
         module.net.stem[1].weight.fill_(math.nan)
     with pytest.raises(RuntimeError, match=r"not finite at step 0 .*content nan.*style nan"):
         module.training_step({"frame": torch.rand(1, 3, 64, 64)}, 0)
+
+
+@pytest.mark.parametrize("kind", ["still", "pair"])
+def test_every_parameter_that_asks_for_a_gradient_gets_one(config, kind):
+    module = module_of(config)
+    module.log_dict = lambda *args, **kwargs: None
+    samples, _ = build_samples(config)
+    sample = samples[0 if kind == "still" else samples.num_stills]
+    module.training_step({name: value[None] for name, value in sample.items()}, 0).backward()
+    asking = {name: p.grad for name, p in module.named_parameters() if p.requires_grad}
+    assert asking
+    assert [name for name, gradient in asking.items() if gradient is None] == []
 
 
 def test_checkpoint_holds_the_networks_alone(config):

@@ -68,6 +68,8 @@ class StyleTransferModule(pl.LightningModule):
         self.description = description
         average = get_ema_multi_avg_fn(config.ema_decay)
         self.averaged = AveragedModel(net, multi_avg_fn=average)
+        # Distributed training waits for a gradient of every parameter that asks for one.
+        self.averaged.requires_grad_(False)
         self.paintings = nn.ModuleList(
             _Target(painting, config.loss.style_layers) for painting in paintings
         )
