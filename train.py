@@ -21,7 +21,8 @@ ConfigStore.instance().store("base_train", TrainConfig)
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
     """Compose, train, and print the path of the exported network as the last line of stdout."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    level = logging.INFO if _is_first_process() else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, TrainConfig)
     from fastvid.training.run import InterruptedRun, train  # after composition: it takes seconds
@@ -36,7 +37,15 @@ def main(cfg: DictConfig) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    print(path)
+    if path is not None:
+        print(path)
+
+
+def _is_first_process() -> bool:
+    """Whether this is the only process of the run, or the one that speaks for all of them."""
+    # Set by torchrun; by Lightning, or for it by hand; by SLURM.
+    ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,6 @@ def test_run_leaves_everything_it_promises(config, tmp_path):
 def test_killed_run_resumes_as_if_nothing_had_happened(config, tmp_path, monkeypatch, killed_at):
     whole = rows(run.train(config, tmp_path / "whole").parent)
     build = run.build_trainer
-    monkeypatch.delenv(run.RUN_FOLDER_VARIABLE)
     with monkeypatch.context() as patch:
         patch.setattr(
             run,
@@ -115,7 +114,6 @@ def test_killed_run_resumes_as_if_nothing_had_happened(config, tmp_path, monkeyp
         with pytest.raises(RuntimeError, match="killed"):
             run.train(config, tmp_path / "killed")
     config.resume = "auto"
-    monkeypatch.delenv(run.RUN_FOLDER_VARIABLE, raising=False)
     resumed = rows(run.train(config, tmp_path / "killed").parent)
     assert list(resumed) == list(whole)
     for step, row in whole.items():
@@ -284,7 +282,6 @@ def test_ctrl_c_ends_after_the_step_with_a_checkpoint(config, tmp_path, monkeypa
                 signal.raise_signal(signal.SIGINT)
 
     build = run.build_trainer
-    monkeypatch.delenv(run.RUN_FOLDER_VARIABLE, raising=False)
     monkeypatch.setattr(
         run, "build_trainer", lambda c, folder, more: build(c, folder, [*more, Interrupt()])
     )

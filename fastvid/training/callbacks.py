@@ -95,6 +95,7 @@ class MetricsCsv(pl.Callback):
         writer = csv.DictWriter(table, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, table.getvalue().encode())
 
     def on_train_batch_end(

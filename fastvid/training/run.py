@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import logging
-import os
 import platform
 import time
 import warnings
@@ -39,19 +38,19 @@ log = logging.getLogger(__name__)
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 # Settings that a resumed run may have otherwise: where and how exactly it computes, what it shows.
 _MAY_CHANGE = ("trainer", "log_every", "sample_every", "checkpoint_every")
-RUN_FOLDER_VARIABLE = "FASTVID_RUN_FOLDER"  # tells the other processes of a run where it lives
 
 
 class InterruptedRun(Exception):
     """The run was stopped by a signal; a checkpoint of its last step is kept."""
 
 
-def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path:
+def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path | None:
     """Train, export, and return the path of the ONNX file.
 
     Writes `<outputs>/<style>/<time>/`: `NAME.onnx`, `NAME.json`, `NAME.safetensors`,
     `metrics.csv`, `samples/`, `checkpoints/`. A base network of many paintings has no ONNX file of
-    its own: the path is that of its `NAME.safetensors`.
+    its own: the path is that of its `NAME.safetensors`. Of the processes of a distributed run the
+    first one writes and returns the path, the others return None.
 
     Raises:
         InterruptedRun: after Ctrl-C or SIGTERM.
@@ -80,8 +79,9 @@ def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path:
             f"stopped after step {trainer.global_step} of {config.max_steps}; "
             "the same command with resume=auto goes on"
         )
-    if trainer.is_global_zero:
-        finish(module, folder)
+    if not trainer.is_global_zero:
+        return None
+    finish(module, folder)
     return folder / f"{config.style.name}{'.safetensors' if config.paintings else '.onnx'}"
 
 
@@ -174,16 +174,14 @@ def _differences(
 
 
 def run_folder(config: TrainConfig, outputs: Path, resume_from: Path | None) -> Path:
-    """Where this run writes; the folder of the checkpoint for a resumed one."""
+    """Where this run writes; the folder of the checkpoint for a resumed one.
+
+    The processes of a distributed run may each come to another time. Only the first one writes, and
+    makes the folder when it does.
+    """
     if resume_from is not None:
-        folder = resume_from.parent.parent
-    elif RUN_FOLDER_VARIABLE in os.environ:  # another process of a distributed run
-        folder = Path(os.environ[RUN_FOLDER_VARIABLE])
-    else:
-        folder = outputs / config.style.name / time.strftime("%Y-%m-%d_%H-%M-%S")
-        os.environ[RUN_FOLDER_VARIABLE] = str(folder)
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    return folder
+        return resume_from.parent.parent
+    return outputs / config.style.name / time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def build_trainer(
