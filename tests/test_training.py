@@ -277,8 +277,8 @@ def test_ctrl_c_ends_after_the_step_with_a_checkpoint(config, tmp_path, monkeypa
     import signal
 
     class Interrupt(pl.Callback):
-        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
-            if trainer.global_step == 3:
+        def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+            if trainer.global_step == 2:
                 signal.raise_signal(signal.SIGINT)
 
     build = run.build_trainer

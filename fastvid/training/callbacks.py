@@ -162,7 +162,9 @@ class SampleStrips(pl.Callback):
 class StopAtStepEnd(pl.Callback):
     """Ctrl-C and SIGTERM end the run after the current step, with a checkpoint of it.
 
-    A second Ctrl-C interrupts at once; the last regular checkpoint then counts.
+    It is enough that one process of a distributed run hears of it: all stop after the same step, as
+    none can take a step alone. A second Ctrl-C interrupts at once; the last regular checkpoint then
+    counts.
     """
 
     def __init__(self) -> None:
@@ -175,11 +177,23 @@ class StopAtStepEnd(pl.Callback):
         def stop(number: int, frame: FrameType | None) -> None:
             if self.interrupted and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.interrupted = trainer.should_stop = True
+            self.interrupted = True
             log.warning("stopping after this step")
 
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, stop)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Ask all processes whether one of them was told to stop."""
+        self.interrupted = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)
+        trainer.should_stop = self.interrupted
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Give them back."""
