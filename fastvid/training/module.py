@@ -117,7 +117,7 @@ class StyleTransferModule(pl.LightningModule):
                 "learning_rate, or resume from an earlier checkpoint"
             )
         logged = {f"train/{name}": value.detach() for name, value in terms.items()}
-        self.log_dict({**logged, "train/loss": loss.detach()})
+        self.log_dict({**logged, "train/loss": loss.detach()}, sync_dist=True)
         return loss
 
     def _pair_terms(self, batch: Mapping[str, Tensor], target: _Target) -> dict[str, Tensor]:
