@@ -3,6 +3,7 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime as ort
@@ -253,6 +254,24 @@ def test_starting_from_another_network_is_refused(config, tmp_path):
     config.init_weights = str(other)
     with pytest.raises(ValueError, match=r"nano\.safetensors is a nano"):
         run.train(config, tmp_path / "outputs")
+
+
+def test_machines_that_were_not_given_the_same_are_refused(monkeypatch):
+    ours = {"loss": {"arch": "vgg19", "style_weight": 4.0}, "data": ["Clips"], "resume": None}
+    theirs = {}
+
+    def gather(found, given):
+        found[:] = [given, theirs]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    together, alone = SimpleNamespace(world_size=2), SimpleNamespace(world_size=1)
+    check = run.SameEverywhere(ours)
+    check.setup(alone, None, "fit")
+    theirs = dict(ours)
+    check.setup(together, None, "fit")
+    theirs = ours | {"loss": {"arch": "mini", "style_weight": 4.0}, "resume": "step_000002.ckpt"}
+    with pytest.raises(ValueError, match=r"differ in loss\.arch, resume; give all machines"):
+        check.setup(together, None, "fit")
 
 
 def test_temporal_weight_rises_after_the_stills(config):

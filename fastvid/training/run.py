@@ -58,7 +58,7 @@ def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path | None:
     Raises:
         InterruptedRun: after Ctrl-C or SIGTERM.
         FileNotFoundError: weights, painting or clips are missing.
-        ValueError: for impossible settings.
+        ValueError: for impossible settings, or others on another machine.
         RuntimeError: if the loss is not finite, or the exported file disagrees with torch.
     """
     check(config)
@@ -71,9 +71,13 @@ def train(config: TrainConfig, outputs: Path = Path("outputs")) -> Path | None:
     samples, shown = build_samples(config)
     folder = run_folder(config, outputs, resume_from)
     stopper = StopAtStepEnd()
-    trainer = build_trainer(
-        config, folder, [SampleStrips(folder / "samples", shown, config.sample_every), stopper]
-    )
+    given = {
+        **_settings(module.description),
+        "data": [type(source).__name__ for source in (*samples.stills, *samples.movers)],
+        "resume": resume_from and str(resume_from),
+    }
+    strips = SampleStrips(folder / "samples", shown, config.sample_every)
+    trainer = build_trainer(config, folder, [strips, stopper, SameEverywhere(given)])
     fit(trainer, module, samples, resume_from)
     if stopper.interrupted and trainer.global_step < config.max_steps:
         last = folder / "checkpoints" / f"step_{trainer.global_step:06d}.ckpt"
@@ -296,6 +300,31 @@ def finish(module: StyleTransferModule, folder: Path) -> None:
     }
     text = json.dumps(card, indent=2) + "\n"
     write_atomically(folder / f"{style.name}.json", text.encode())
+
+
+class SameEverywhere(pl.Callback):
+    """Refuses a distributed run whose processes were not given the same.
+
+    What `auto` chooses and what `resume=auto` finds depends on the files that a machine sees; a
+    batch half of which is judged by another network would train without a word.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        """Take what must be the same, by name."""
+        self.given = given
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Compare, on every process, so that none is left waiting for the others."""
+        if trainer.world_size == 1:
+            return
+        found: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(found, self.given)
+        other = sorted({name for given in found for name in _differences(found[0], given)})
+        if other:
+            raise ValueError(
+                f"the processes of this run differ in {', '.join(other)}; give all machines the "
+                "same command, data folder and outputs folder"
+            )
 
 
 class _Batches(pl.LightningDataModule):
