@@ -135,7 +135,7 @@ class TrainerConfig:
     Attributes:
         accelerator: `auto`, `cpu` or `gpu`.
         devices: number of devices, or `auto`.
-        num_nodes: machines.
+        num_nodes: machines; each starts the same command, see docs/training.md.
         precision: Lightning's name, `bf16-mixed` or `32-true`, or `auto`: bf16-mixed on a GPU and
             on CPUs that compute in it, where it halves the time; 32-true on the others, where it is
             emulated and takes several times as long.
@@ -158,7 +158,7 @@ class TrainConfig:
     Attributes:
         max_steps: optimiser steps in all.
         still_fraction: the first part of them, on single frames; the rest sees frame pairs.
-        batch_size: frames, then pairs, per step over all devices together.
+        batch_size: frames, then pairs, per step over all devices of all machines together.
         learning_rate: of Adam, after the warm-up.
         warmup_steps: linear from 0.
         clip_norm: gradient norm that is never exceeded.
