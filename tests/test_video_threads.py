@@ -2,16 +2,19 @@ import gc
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import media
 import pytest
 from av.video.frame import VideoFrame
+from bulk_films import scene
 
 from fastvid.video import (
     Frame,
     VideoReader,
     VideoWriter,
+    probe,
 )
 
 
@@ -47,6 +50,21 @@ def test_read_in_one_thread_and_written_in_another(tmp_path: Path) -> None:
             writer.write(frame)
     thread.join(10)
     assert media.frame_times(tmp_path / "b.mp4") == media.frame_times(source)
+
+
+def test_pieces_are_coded_alike_every_time(tmp_path: Path) -> None:
+    info = probe(media.write_video(tmp_path / "a.mp4", 2))
+    pictures = [scene(t) for t in range(190, 310)]
+
+    def code(number: int) -> bytes:
+        path = tmp_path / f"{number}.mp4"
+        with VideoWriter(path, info, preset="veryfast", as_piece=True) as writer:
+            for t, image in enumerate(pictures):
+                writer.write(Frame(image, t * 512, info.time_base, 512))
+        return path.read_bytes()
+
+    with ThreadPoolExecutor(3) as pool:  # busy cores, as where pieces are painted
+        assert len(set(pool.map(code, range(60)))) == 1
 
 
 @pytest.mark.parametrize("source", ["film", "images"])

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from fastvid.video.source import MediaError
 
@@ -150,4 +152,19 @@ def encoder_options(codec: str, crf: float | None, preset: str | None) -> dict[s
         options |= dict.fromkeys(encoder.quality, f"{number:g}")
     if preset is not None and codec not in ("prores_ks", "ffv1"):
         options["preset"] = encoder.presets.get(preset, preset)
+    if codec == "libx264" and _has_avx512():
+        options["x264-params"] = "asm=AVX2"
     return options
+
+
+@cache
+def _has_avx512() -> bool:
+    """Whether x264 would use AVX-512; known on Linux only.
+
+    There its macroblock tree comes out otherwise now and then (x264 165, one thread): of 600 films
+    of 120 frames of 64x48, 57 differed, of 240 with AVX2 none, at the same speed.
+    """
+    try:
+        return "avx512" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
