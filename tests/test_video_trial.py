@@ -103,9 +103,16 @@ def test_hardware_encoders_are_told_what_they_know(codec: str) -> None:
     ],
 )
 def test_quality_has_one_direction_and_many_names(
-    codec: str, crf: float | None, expected: dict[str, str]
+    codec: str, crf: float | None, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(encoders, "_has_avx512", lambda: False)
     assert encoder_options(codec, crf, None) == expected
+
+
+def test_x264_keeps_to_avx2_where_it_would_use_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "_has_avx512", lambda: True)
+    assert encoder_options("libx264", None, None)["x264-params"] == "asm=AVX2"
+    assert "x264-params" not in encoder_options("libx265", None, None)
 
 
 def test_every_hardware_encoder_is_offered_by_name() -> None:
