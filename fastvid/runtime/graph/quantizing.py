@@ -52,11 +52,21 @@ def activations(model: bytes) -> list[str]:
 
 
 def ranges_of(model: bytes, names: Sequence[str]) -> bytes:
-    """The network that also gives, after its painting, the ends of each value's range in turn."""
+    """The network that also gives, after its painting, the ends of each value's range in turn.
+
+    What comes out of a Relu begins at 0, which no pass over it has to find out.
+    """
     network = Network(model)
-    network.add_outputs(
-        [network.add(op, [n], keepdims=0) for n in names for op in ("ReduceMin", "ReduceMax")]
-    )
+    zero = network.constant(np.float32(0))
+    ends = []
+    for name in names:
+        made_by = network.producer(name)
+        if made_by is not None and made_by.op_type == "Relu":
+            ends.append(network.add("Identity", [zero]))
+        else:
+            ends.append(network.add("ReduceMin", [name], keepdims=0))
+        ends.append(network.add("ReduceMax", [name], keepdims=0))
+    network.add_outputs(ends)
     return network.to_bytes()
 
 
