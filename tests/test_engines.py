@@ -15,6 +15,7 @@ from fastvid.runtime.engines.onnx_cpu import NAME as ONNX_CPU
 from fastvid.runtime.engines.onnx_gpu import CUDA, OnnxGpu, why_not
 from fastvid.runtime.engines.openvino import OpenVino
 from fastvid.runtime.engines.protocol import Unavailable
+from fastvid.runtime.graph.quantizing import FULL_WEIGHT, SAFE_WEIGHT
 from fastvid.runtime.stylizer import OnnxStylizer
 
 has_openvino = importlib.util.find_spec("openvino") is not None
@@ -153,3 +154,11 @@ def test_lanes_share_the_cores(monkeypatch):
         for lanes in (2, 3, 9)
     ]
     assert threads == [3, 2, 1]
+
+
+@pytest.mark.parametrize(("largest", "told"), [(FULL_WEIGHT, True), (SAFE_WEIGHT, False)])
+def test_int8_is_offered_where_it_is_fast(largest, told, monkeypatch, caplog):
+    monkeypatch.setattr(choice, "largest_weight", lambda: largest)
+    with caplog.at_level(logging.INFO):
+        OnnxStylizer(invert_net(), "net", "cpu")
+    assert ("--engine int8" in caplog.text) == told

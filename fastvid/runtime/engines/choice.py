@@ -8,10 +8,11 @@ import numpy as np
 
 from fastvid.runtime.engines.onnx_cpu import OnnxCpu
 from fastvid.runtime.engines.onnx_gpu import OnnxGpu
-from fastvid.runtime.engines.onnx_int8 import make_int8
+from fastvid.runtime.engines.onnx_int8 import largest_weight, make_int8
 from fastvid.runtime.engines.openvino import OpenVino
 from fastvid.runtime.engines.protocol import Engine
 from fastvid.runtime.engines.racing import race
+from fastvid.runtime.graph.quantizing import FULL_WEIGHT
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) 
 
     On the CPU `auto` lets the installed engines run against each other for a moment; nothing of
     that is kept on disk. TensorRT is never chosen by itself: its engines take minutes to build.
-    Nor is int8, whose pixels are not those of the other engines.
+    Nor is int8, whose pixels are not those of the other engines; where it would be much faster, the
+    log says so.
 
     Args:
         model: a network fixed to the probe's size, with its statistics folded, as films have it.
@@ -80,7 +82,11 @@ def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) 
                     "or use device cpu"
                 ) from error
             log.info("device auto: running on the CPU (%s)", error)
-    if engine == "onnxruntime" or importlib.util.find_spec("openvino") is None:
+    if engine == "onnxruntime":
+        return _make_cpu
+    if largest_weight() == FULL_WEIGHT:
+        log.info("this processor is fast in whole numbers of 8 bits: --engine int8 for films")
+    if importlib.util.find_spec("openvino") is None:
         return _make_cpu
     return _faster_on_cpu(model, probe)
 
