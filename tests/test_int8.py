@@ -157,6 +157,20 @@ def test_ranges_come_from_both_ends_of_the_shot(exported, any_distance):
     assert psnr(plain(bright), coded(bright)) > psnr(plain(bright), narrow(bright)) + 3
 
 
+def test_a_lean_engine_finds_the_same_ranges_a_few_at_a_time(exported):
+    graph = held(exported("base")).graph(SIZE)
+    assert len(activations(graph)) > 8
+    names = activations(graph)
+    (first, all_at_once), (second, few) = (
+        onnx_int8._paint_and_measure(graph, FRAMES, lean) for lean in (False, True)
+    )
+    assert list(all_at_once) == list(few) == names
+    for name in names:  # other fusions add up in another order
+        assert few[name] == pytest.approx(all_at_once[name], rel=1e-4, abs=1e-4)
+    for one, other in zip(first, second, strict=True):
+        assert psnr(one, other) > 60
+
+
 def test_the_worse_end_of_the_shot_decides(caplog):
     coded = held(norm_net(), engine="int8")
     with caplog.at_level(logging.INFO):
