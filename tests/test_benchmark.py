@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import media
 import numpy as np
 import pytest
 from onnx_nets import invert_net, write
@@ -18,6 +19,7 @@ from fastvid.evaluation.throughput import (
     write_demo_clip,
 )
 from fastvid.evaluation.timing import span, speed_ups, spread, take_turns, timing_figures
+from fastvid.runtime.engines import onnx_int8
 from fastvid.runtime.loading import load
 from fastvid.video import VideoReader
 
@@ -152,6 +154,7 @@ def test_the_program_is_compared_with_its_slowest_stage(tmp_path):
     assert found["share_of_slowest_min"] <= found["share_of_slowest"]
     assert found["share_of_slowest"] <= found["share_of_slowest_max"]
     assert 0 < found["share_of_cores_min"] <= found["share_of_cores"]
+    assert 0 < found["bottleneck_busy_min"] <= found["bottleneck_busy"] <= 1
     for name in (*STAGES, "program"):
         assert found[f"{name}_cpu_ms_per_frame"] > 0
     assert found["frames_at_once"] == stylizer.lanes((found["height_px"], found["width_px"]))
@@ -194,6 +197,26 @@ def test_nets_are_compared_with_the_yardstick_on_the_same_frames(tmp_path):
         assert row["net_ms_p50"] <= row["net_ms_p95"]
         assert row["fps"] == pytest.approx(1000 / row["net_ms_p50"], rel=0.01)
         assert row["engine"].startswith("ONNX Runtime")
+
+
+def test_engines_are_compared_with_the_first_one(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_int8, "MIN_PSNR_DB", 20.0)
+    net = write(tmp_path / "base.onnx", exported("base"))
+    images = np.stack([media.texture((32, 48), seed) for seed in range(2)])
+    rows = speed.measure_nets(
+        {"base": net, speed.YARDSTICK: net},
+        images, rounds=2, device="cpu", engines=("onnxruntime", "int8"),
+    )  # fmt: skip
+    assert [row["net"] for row in rows] == [speed.YARDSTICK, "base", "base, int8"]
+    assert [row["engine"].split()[-1] for row in rows] == ["CPU", "CPU", "int8"]
+    assert [row["psnr_db"] for row in rows[:2]] == [None, None]
+    assert 20 < rows[2]["psnr_db"] < 100
+    table = speed.net_table([row | {"peak_memory_mib": None} for row in rows])
+    assert table.header[-1] == "dB"
+    assert table.rows[1][-1] == "-"
+    alone = speed.net_table([row | {"peak_memory_mib": None} for row in rows[:2]])
+    assert "dB" not in alone.header
+    assert {len(row) for row in alone.rows} == {len(alone.header)}
 
 
 def test_files_keep_their_name_and_may_be_the_yardstick(tmp_path):

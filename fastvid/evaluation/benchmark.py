@@ -83,7 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", choices=("random", "image"), default="random",
                         help="where the optimiser starts; default: %(default)s")  # fmt: skip
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="default: the fastest")
+    parser.add_argument(
+        "--engine",
+        nargs="+",
+        choices=ENGINES,
+        default=["auto"],
+        metavar="ENGINE",
+        help=f"{', '.join(ENGINES)}; several are compared with the first, which {YARDSTICK} and "
+        "all other measurements run in; default: the fastest",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the plots into it")

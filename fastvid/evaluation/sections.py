@@ -92,22 +92,22 @@ class Sections:
         most = max(SAMPLE_FRAMES, *args.batches)
         for size in self.sizes:
             images = self._sample(most, size)
-            peaks = peak_memories(self.paths, size, args.device, args.engine)
+            peaks = peak_memories(self.paths, size, args.device, args.engine[0])
             for batch in args.batches:
                 log.info("%dx%d, batch %d: %s", size[1], size[0], batch, ", ".join(self.paths))
                 rows = measure_nets(
                     self.paths, images, rounds=args.rounds, batch=batch, device=args.device,
-                    engine=args.engine, statistics=args.statistics,
+                    engines=args.engine, statistics=args.statistics,
                 )  # fmt: skip
                 for row in rows:
-                    row["peak_memory_mib"] = peaks[row["net"]]
+                    row["peak_memory_mib"] = peaks.get(row["net"])
                 self.report["nets"] += rows
                 self._add(net_table(rows))
 
     def measure_cores(self) -> None:
         """Every net on 1, 2, ... cores, at the first size."""
         self.report["cores"] = measure_cores(
-            self.paths, self.sizes[0], COST_ROUNDS, self.args.device, self.args.engine
+            self.paths, self.sizes[0], COST_ROUNDS, self.args.device, self.args.engine[0]
         )
         if self.report["cores"]:
             self._add(core_table(self.report["cores"]))
@@ -118,7 +118,7 @@ class Sections:
         """Every net beside the peaks of the processor, at the first size."""
         frames = self._sample(SAMPLE_FRAMES, self.sizes[0])
         args = self.args
-        rows = measure_roofline(self.paths, frames, rounds=args.rounds, engine=args.engine)
+        rows = measure_roofline(self.paths, frames, rounds=args.rounds, engine=args.engine[0])
         self.report["roofline"] = rows
         self._add(roofline_table(rows))
 
@@ -212,7 +212,7 @@ class Sections:
         return stylizer
 
     def _load(self, name: str) -> OnnxStylizer:
-        return load(self.paths[name], self.args.device, self.args.engine)
+        return load(self.paths[name], self.args.device, self.args.engine[0])
 
     def _add(self, table: Table) -> None:
         self.tables.append(table)

@@ -13,6 +13,7 @@ from fastvid.evaluation.contestants import painting_of
 from fastvid.evaluation.table import Table, number
 from fastvid.evaluation.timing import span, speed_ups, take_turns, timing_figures
 from fastvid.nets import NAMES
+from fastvid.runtime.engines.distance import psnr
 from fastvid.runtime.gallery import find_model
 from fastvid.runtime.loading import load
 from fastvid.runtime.stylizer import Device, EngineName, OnnxStylizer
@@ -67,10 +68,10 @@ def measure_nets(
     rounds: int,
     batch: int = 1,
     device: Device = "auto",
-    engine: EngineName = "auto",
+    engines: Sequence[EngineName] = ("auto",),
     statistics: str = "shot",
 ) -> list[Row]:
-    """Times of every net on the same frames in turns, the yardstick first.
+    """Times of every net in every engine on the same frames in turns, the yardstick first.
 
     Args:
         models: ONNX files by name; `YARDSTICK` is one of them.
@@ -78,36 +79,45 @@ def measure_nets(
         rounds: calls of each net that count.
         batch: frames a call.
         device: `auto`, `cpu` or `cuda`; a call returns when its frames are back in memory.
-        engine: see `fastvid.runtime.loading.load`.
+        engines: see `fastvid.runtime.loading.load`. The yardstick runs in the first one alone.
         statistics: `shot` holds those of the frames, `frame` takes them of each frame.
 
     Returns:
-        One row a net: `net_ms_p50` and `_p95` per frame, `fps`, `speed_up` (how many times the
-        yardstick's frame rate, within the same round) with `_min` and `_max`, `load_ms`,
-        `first_frame_ms`, `model_kib` and what it ran on.
+        One row a net and engine, `net` with the engine's name but for the first: `net_ms_p50` and
+        `_p95` per frame, `fps`, `speed_up` (how many times the yardstick's frame rate, within the
+        same round) with `_min` and `_max`, `load_ms`, `first_frame_ms`, `model_kib`, what it ran
+        on, and `psnr_db`, the least of its paintings to those in the first engine, None there.
     """
     height, width = images.shape[1:3]
     stylizers: dict[str, OnnxStylizer] = {}
     rows: list[Row] = []
-    for name in sorted(models, key=lambda n: n != YARDSTICK):
+    runs = [
+        (name, engine)
+        for name in sorted(models, key=lambda n: n != YARDSTICK)
+        for engine in (engines[:1] if name == YARDSTICK else engines)
+    ]
+    for name, engine in runs:
+        label = name if engine == engines[0] else f"{name}, {engine}"
         begin = time.perf_counter()
-        stylizers[name] = load(models[name], device, engine)
+        stylizer = stylizers[label] = load(models[name], device, engine)
         if statistics == "shot":
-            stylizers[name].adapt(images)
+            stylizer.adapt(images)
         loaded = time.perf_counter()
-        stylizers[name](images[:1])
+        stylizer(images[:1])
         first = time.perf_counter()
+        distance = None if label == name else _least_psnr(stylizers[name], stylizer, images)
         rows.append(
             {
-                "net": name,
+                "net": label,
                 "width_px": width,
                 "height_px": height,
                 "batch": batch,
                 "statistics": statistics,
-                "engine": stylizers[name].engine,
+                "engine": stylizer.engine,
                 "load_ms": round((loaded - begin) * 1e3, 1),
                 "first_frame_ms": round((first - loaded) * 1e3, 1),
                 "model_kib": round(models[name].stat().st_size / 1024),
+                "psnr_db": distance,
             }
         )
     batches = len(images) // batch
@@ -127,6 +137,12 @@ def measure_nets(
     return rows
 
 
+def _least_psnr(one: OnnxStylizer, other: OnnxStylizer, images: np.ndarray) -> float:
+    """Of the paintings of the images by both, dB; 100 for equal ones, which JSON can hold."""
+    pairs = ((one(image[None]), other(image[None])) for image in images)
+    return round(min(100.0, *(psnr(*pair) for pair in pairs)), 1)
+
+
 def peak_memories(
     models: Mapping[str, Path], size: tuple[int, int], device: Device, engine: EngineName
 ) -> dict[str, float | None]:
@@ -143,7 +159,9 @@ def net_table(rows: Sequence[Row]) -> Table:
         f"statistics per {first['statistics']}"
     )
     header = ["net", "ms p50", "p95", "first frame ms", "frames/s", f"times {YARDSTICK}'s rate",
-              "memory MiB", "file KiB"]  # fmt: skip
+              "memory MiB", "file KiB", "dB"]  # fmt: skip
+    if all(row["psnr_db"] is None for row in rows):
+        del header[-1]
     body = [
         [
             row["net"],
@@ -154,7 +172,8 @@ def net_table(rows: Sequence[Row]) -> Table:
             span(row, "speed_up"),
             number(row["peak_memory_mib"], 0),
             number(row["model_kib"]),
-        ]
+            number(row["psnr_db"], 1),
+        ][: len(header)]
         for row in rows
     ]
     return Table(title, header, body)

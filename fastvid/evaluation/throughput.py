@@ -63,8 +63,9 @@ def measure_program(
         `program_fps`, `decode_alone_fps`, `net_alone_fps`, `encode_alone_fps` (medians),
         `slowest_stage`, `share_of_slowest` with `_min` and `_max`; the processor's time of each
         alone, `decode_cpu_ms_per_frame` and so on, and `share_of_cores`, their sum over the cores
-        and the time taken, likewise; the stages' times inside the program (`decode_ms_p50`, ...),
-        its first frame and its peak memory.
+        and the time taken, likewise; `bottleneck_busy`, for what part of the program its slowest
+        stage is at work, likewise; the stages' times inside the program (`decode_ms_p50`, ...), its
+        first frame and its peak memory.
 
     Raises:
         MediaError: if the film cannot be read.
@@ -177,6 +178,7 @@ def _figures(
         sum(cpu_s[stage][turn] for stage in STAGES) / cores() / seconds["program"][turn]
         for turn in rounds
     )
+    busy = spread(report.stages[report.bottleneck]["busy_fraction"] for report in reports)
     cpu_ms = {name: float(np.median(cpu_s[name])) / num_frames * 1e3 for name in cpu_s}
     last = reports[-1].as_dict()
     inside = {key: last[key] for stage in STAGES for key in (f"{stage}_ms_p50", f"{stage}_ms_p95")}
@@ -190,6 +192,7 @@ def _figures(
         **shares.as_dict("share_of_slowest"),
         **{f"{name}_cpu_ms_per_frame": round(value, 2) for name, value in cpu_ms.items()},
         **loads.as_dict("share_of_cores"),
+        **busy.as_dict("bottleneck_busy"),
         "frames_at_once": last["frames_at_once"],
         **inside,
         "first_frame_ms": round(last["first_frame_s"] * 1e3, 1),
@@ -204,7 +207,8 @@ def program_table(program: Mapping[str, Any]) -> Table:
         f"Whole program, {program['net']}, {program['width_px']}x{program['height_px']}, "
         f"{program['frames']} frames: {program['program_fps']:.1f} frames/s, "
         f"{span(program, 'share_of_slowest')} of {program['slowest_stage']} alone, "
-        f"{span(program, 'share_of_cores')} of what the cores can do; "
+        f"{span(program, 'share_of_cores')} of what the cores can do, the slowest stage at work "
+        f"{span(program, 'bottleneck_busy')} of the time; "
         f"{program['frames_at_once']} frames at once, {program['engine']}; first frame after "
         f"{program['first_frame_ms']:.0f} ms, peak memory "
         f"{number(program['peak_memory_mib'], 0)} MiB"

@@ -98,7 +98,7 @@ def describe_stages(
         name: {
             "ms_p50": round(timing.percentile_ms(50), 3),
             "ms_p95": round(timing.percentile_ms(95), 3),
-            "busy_fraction": round(timing.total_s / timing.lanes / wall_s, 4),
+            "busy_fraction": round(min(1.0, timing.total_s / wall_s), 4),
         }
         for name, timing in timings.items()
     }

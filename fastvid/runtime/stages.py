@@ -38,15 +38,17 @@ class Timing:
     def __init__(self, lanes: int = 1) -> None:
         self.lanes = lanes
         self._seconds = array("d")
+        self._alone_s = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Note one item."""
+    def add(self, seconds: float, alone_s: float = 0.0) -> None:
+        """Note one item, and for how much of its time it had all lanes."""
         self._seconds.append(seconds)
+        self._alone_s += alone_s
 
     @property
     def total_s(self) -> float:
-        """Seconds of work on all items."""
-        return float(sum(self._seconds))
+        """Seconds of work on all items, those done at once counted once."""
+        return self._alone_s + (sum(self._seconds) - self._alone_s) / self.lanes
 
     def percentile_ms(self, percent: float) -> float:
         """Milliseconds that `percent` of the items stay below; 0 without items."""
@@ -198,7 +200,7 @@ def _in_lanes(
     def finish(job: Callable[[], Out], spent_s: float) -> Out:
         begin = time.perf_counter()
         result = job()
-        timing.add(spent_s + time.perf_counter() - begin)
+        timing.add(spent_s + time.perf_counter() - begin, spent_s)
         return result
 
     def start(item: In) -> Callable[[], Out]:
