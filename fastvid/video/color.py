@@ -1,12 +1,13 @@
 """Between coded frames and upright RGB: matrix, range, size, orientation, HDR."""
 
+import threading
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 
 # Without these three swscale darkens a 1080p picture by 1.4 levels and is off by up to 12
 # (here: 0.0 and 3), for 10 ms a frame in place of 1.
@@ -22,6 +23,8 @@ LIMITED, FULL = 1, 2
 PQ, HLG = 16, 18
 SDR_WHITE_NITS = 203.0  # diffuse white of PQ and HLG programmes, ITU-R BT.2408
 _KNEE = 0.7  # share of SDR white below which tone mapping is the identity
+
+_kept = threading.local()
 
 # Display matrix (a, b, c, d): the pixel at (x, y) is shown at (a x + c y, b x + d y), x right, y
 # down, as in the mp4 track header. Entries are -1, 0 or 1 here.
@@ -103,7 +106,8 @@ def to_rgb(
     matrix = None
     if not frame.format.is_rgb:
         matrix = _SWSCALE_MATRIX[matrix_of(frame.colorspace, coded)]
-    rgb = frame.reformat(
+    rgb = _reformat(
+        frame,
         width=target[1],
         height=target[0],
         format="rgb48le" if hdr else "rgb24" if target[0] * target[1] > _LARGE_PIXELS else "gbrp",
@@ -134,7 +138,8 @@ def from_rgb(
     frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     method = Interpolation.AREA if size[0] < frame.height else Interpolation.BICUBIC
     is_rgb = pixel_format in ("rgb24", "bgr0", "bgra", "gbrp")
-    return frame.reformat(
+    return _reformat(
+        frame,
         width=size[1],
         height=size[0],
         format=pixel_format,
@@ -142,6 +147,21 @@ def from_rgb(
         dst_color_range=None if is_rgb else color_range,
         interpolation=method | _EXACT,
     )
+
+
+def _reformat(frame: VideoFrame, *, width: int, height: int, **options: Any) -> VideoFrame:
+    """`VideoFrame.reformat`, whose tables are made once for a thread and not for every frame.
+
+    Threads of its own cost swscale more of the processor's time than they save, but for large
+    frames.
+    """
+    if not hasattr(_kept, "reformatter"):
+        _kept.reformatter = VideoReformatter()
+    threads = 0 if width * height > _LARGE_PIXELS else 1
+    scaled: VideoFrame = _kept.reformatter.reformat(
+        frame, width=width, height=height, threads=threads, **options
+    )
+    return scaled
 
 
 @lru_cache(maxsize=2)
