@@ -154,8 +154,9 @@ def peak_memories(
 def net_table(rows: Sequence[Row]) -> Table:
     """What `measure_nets` found, with the `peak_memory_mib` of each row."""
     first = rows[0]
+    engines = ", ".join(dict.fromkeys(row["engine"] for row in rows))
     title = (
-        f"{first['width_px']}x{first['height_px']}, batch {first['batch']}, {first['engine']}, "
+        f"{first['width_px']}x{first['height_px']}, batch {first['batch']}, {engines}, "
         f"statistics per {first['statistics']}"
     )
     header = ["net", "ms p50", "p95", "first frame ms", "frames/s", f"times {YARDSTICK}'s rate",
