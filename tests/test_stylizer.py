@@ -33,7 +33,7 @@ def cuda_works():
 
 
 def test_a_contract_net_paints_batches_of_any_size():
-    stylizer = OnnxStylizer(invert_net(), "net", "cpu")
+    stylizer = OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime")
     for n, h, w in ((1, 16, 16), (3, 37, 53), (2, 90, 122)):
         frames = noise(n, h, w)
         painted = stylizer(frames)
@@ -43,16 +43,16 @@ def test_a_contract_net_paints_batches_of_any_size():
 
 def test_frames_need_not_be_contiguous():
     frames = noise()[:, ::-1]
-    painted = OnnxStylizer(invert_net(), "net", "cpu")(frames)
+    painted = OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime")(frames)
     np.testing.assert_array_equal(painted, 255 - frames)
 
 
 def test_an_empty_batch_gives_an_empty_batch():
-    assert OnnxStylizer(invert_net(), "net", "cpu")(noise(0)).shape == (0, 37, 53, 3)
+    assert OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime")(noise(0)).shape == (0, 37, 53, 3)
 
 
 def test_engine_and_metadata_say_what_runs():
-    stylizer = OnnxStylizer(invert_net(title="Night"), "net", "cpu")
+    stylizer = OnnxStylizer(invert_net(title="Night"), "net", "cpu", "onnxruntime")
     assert stylizer.engine == f"ONNX Runtime {ort.__version__} CPU"
     assert stylizer.metadata["title"] == "Night"
 
@@ -69,7 +69,7 @@ def test_engine_and_metadata_say_what_runs():
 )
 def test_wrong_frames_are_refused(frames, expected):
     with pytest.raises(ValueError, match=expected):
-        OnnxStylizer(invert_net(), "net", "cpu")(frames)
+        OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime")(frames)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
@@ -120,7 +120,7 @@ def test_cuda_paints_as_the_cpu_does():
         pytest.skip("no working CUDA")
     stylizer = OnnxStylizer(norm_net(), "net", "cuda")
     assert " CUDA fp" in stylizer.engine
-    exact = OnnxStylizer(norm_net(), "net", "cpu")(noise())
+    exact = OnnxStylizer(norm_net(), "net", "cpu", "onnxruntime")(noise())
     difference = abs(stylizer(noise()).astype(int) - exact)
     assert difference.max() <= (3 if stylizer.engine.endswith("fp16") else 1)
 
@@ -176,7 +176,7 @@ def test_an_adapted_net_leaks_nothing_from_far_away():
 
 
 def test_frames_painted_together_or_alone_are_equal_after_adapt():
-    stylizer = OnnxStylizer(norm_net(), "net", "cpu")
+    stylizer = OnnxStylizer(norm_net(), "net", "cpu", "onnxruntime")
     frames = np.concatenate([scene(s) for s in (0, 30, 60)])
     stylizer.adapt(frames)
     together = stylizer(frames)
@@ -194,14 +194,14 @@ def test_every_adapt_starts_from_the_original_network():
 
 
 def test_adapt_leaves_a_network_without_norms_alone():
-    stylizer = OnnxStylizer(invert_net(), "net", "cpu")
+    stylizer = OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime")
     stylizer.adapt(noise())
     np.testing.assert_array_equal(stylizer(noise()), 255 - noise())
 
 
 def test_adapt_refuses_no_frames():
     with pytest.raises(ValueError, match="at least one frame"):
-        OnnxStylizer(norm_net(), "net", "cpu").adapt(noise(0))
+        OnnxStylizer(norm_net(), "net", "cpu", "onnxruntime").adapt(noise(0))
 
 
 def test_what_is_frozen_stays_as_it_was_and_paints_in_several_threads(exported):

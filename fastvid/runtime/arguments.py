@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 from fastvid.runtime.console import Parser
+from fastvid.runtime.contract import MIN_SIDE_PX
 from fastvid.runtime.film import STATISTICS
 from fastvid.runtime.gallery import DEFAULT_STYLE, find_models
 from fastvid.runtime.pipeline import stylize
-from fastvid.runtime.stylizer import DEVICES, ENGINES, MIN_SIDE_PX
+from fastvid.runtime.stylizer import DEVICES, ENGINES
 from fastvid.video.stills import is_image, is_sequence
 
 CAMERA = re.compile(r"camera:(\d+)")

@@ -11,12 +11,13 @@ from typing import Literal, Protocol, Self
 
 import numpy as np
 
+from fastvid.runtime.engines.protocol import Paint
 from fastvid.runtime.finish import Finish
 from fastvid.runtime.report import Report, describe_stages, peak_memory_mib, versions
 from fastvid.runtime.shots import ShotFrame, in_shots
 from fastvid.runtime.stages import QUEUE_LENGTH, Items, Timing, overlap
 from fastvid.runtime.steady import Steady
-from fastvid.runtime.stylizer import Paint, Stylizer
+from fastvid.runtime.stylizer import Stylizer
 from fastvid.video import Frame, MediaError, ReadReport, VideoInfo, Writer
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fastvid.runtime.contract import MIN_SIDE_PX
 from fastvid.runtime.film import (
     STATISTICS,
     Film,
@@ -23,7 +24,7 @@ from fastvid.runtime.reduced import Reduced
 from fastvid.runtime.report import Report, free_memory_mib
 from fastvid.runtime.stages import QUEUE_LENGTH
 from fastvid.runtime.steady import Steady
-from fastvid.runtime.stylizer import MIN_SIDE_PX, Device, EngineName, Stylizer
+from fastvid.runtime.stylizer import Device, EngineName, Stylizer
 from fastvid.video import (
     OUTPUT_FILM_SUFFIXES,
     OUTPUT_IMAGE_SUFFIXES,

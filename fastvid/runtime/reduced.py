@@ -9,10 +9,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fastvid.runtime.contract import MIN_SIDE_PX, check_frames
 from fastvid.runtime.engines.onnx_cpu import open_session
+from fastvid.runtime.engines.protocol import Paint
 from fastvid.runtime.finish import LUMA
 from fastvid.runtime.graph.statistics import Moments
-from fastvid.runtime.stylizer import MIN_SIDE_PX, Paint, Stylizer, check_frames
+from fastvid.runtime.stylizer import Stylizer
 
 _OPSET = 18
 _WINDOW = 5  # side of the window of the local regression, pixels of the small picture

@@ -2,13 +2,14 @@
 
 import copy
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
 
+from fastvid.runtime.contract import MIN_SIDE_PX, check_contract, check_frames
 from fastvid.runtime.engines import onnx_cpu
 from fastvid.runtime.engines.choice import (
     DEVICES,
@@ -18,7 +19,7 @@ from fastvid.runtime.engines.choice import (
     Maker,
     choose,
 )
-from fastvid.runtime.engines.protocol import Engine, first_line
+from fastvid.runtime.engines.protocol import Engine, Paint
 from fastvid.runtime.graph.reach import reach_px
 from fastvid.runtime.graph.rewriting import rewrite
 from fastvid.runtime.graph.statistics import Moments, add_statistics, fold_statistics
@@ -27,23 +28,15 @@ from fastvid.runtime.tiles import paint_tiles
 __all__ = [
     "DEVICES",
     "ENGINES",
-    "MIN_SIDE_PX",
     "Device",
     "EngineName",
     "OnnxStylizer",
-    "Paint",
     "Stylizer",
-    "check_frames",
 ]
 
 log = logging.getLogger(__name__)
 
-MIN_SIDE_PX = 16  # the smallest height and width that the exported networks promise to take
 _TRIAL_SIZE = (180, 320)
-
-
-# From uint8 RGB frames (N, H, W, 3) to their paintings.
-Paint = Callable[[np.ndarray], np.ndarray]
 
 
 class Stylizer(Protocol):
@@ -136,7 +129,7 @@ class OnnxStylizer:
             RuntimeError: if the device or engine that is asked for would not run the network.
         """
         self.name = name
-        self.metadata: Mapping[str, str] = _check_contract(model, name)
+        self.metadata: Mapping[str, str] = check_contract(model, name)
         if tile_px is not None and tile_px < MIN_SIDE_PX:
             raise ValueError(f"tile is {tile_px} pixels, expected at least {MIN_SIDE_PX}")
         if tile_px is not None and engine == "int8":
@@ -315,57 +308,3 @@ def _waves(size: tuple[int, int]) -> np.ndarray:
     y, x = np.mgrid[: size[0], : size[1]] / size[1]
     channels = [np.sin(2 * np.pi * (a * x + b * x * y)) for a, b in ((3, 9), (5, 20), (2, 40))]
     return (127.5 + 127.5 * np.stack(channels, axis=2)[None]).astype(np.uint8)
-
-
-def check_frames(frames: np.ndarray) -> None:
-    """Raise ValueError unless the frames are uint8 (N, H, W, 3) of at least 16x16."""
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
-        raise ValueError(
-            f"stylizer: expected uint8 frames (N, H, W, 3), got {frames.dtype} {frames.shape}"
-        )
-    h, w = frames.shape[1:3]
-    if min(h, w) < MIN_SIDE_PX:
-        raise ValueError(
-            f"picture is {w}x{h} pixels, smaller than {MIN_SIDE_PX}x{MIN_SIDE_PX}; "
-            "the networks need a larger one"
-        )
-
-
-def _check_contract(model: bytes, name: str) -> dict[str, str]:
-    """What the file says about itself, once it has painted a small frame on the CPU.
-
-    Raises:
-        ValueError: unless it takes `frames` and gives `stylized` as promised.
-        RuntimeError: if it does not run.
-    """
-    try:
-        session = onnx_cpu.open_session(model)
-    except Exception as error:  # ONNX Runtime's own errors share no narrower base
-        raise ValueError(
-            f"{name} is no usable ONNX file ({first_line(error)}); export or download it again"
-        ) from error
-    found_in = [(arg.name, arg.type, arg.shape) for arg in session.get_inputs()]
-    found_out = [(arg.name, arg.type, arg.shape) for arg in session.get_outputs()]
-    for wanted, found in (("frames", found_in), ("stylized", found_out)):
-        if len(found) != 1 or found[0][:2] != (wanted, "tensor(uint8)"):
-            shown = ", ".join(f"{n} {t}" for n, t, _ in found) or "nothing"
-            raise ValueError(
-                f"{name} is not a fastvid network: expected {wanted} tensor(uint8), found {shown}"
-            )
-        shape = found[0][2]
-        free = len(shape) == 4 and not any(isinstance(side, int) for side in shape[:3])
-        if not free or shape[3] != 3:
-            raise ValueError(
-                f"{name} is not a fastvid network: expected {wanted} of shape (N, H, W, 3) with "
-                f"N, H, W free, found {tuple(shape)}"
-            )
-    probe = np.zeros((1, MIN_SIDE_PX + 1, MIN_SIDE_PX + 3, 3), np.uint8)
-    try:
-        painted = session.run(["stylized"], {"frames": probe})[0]
-    except Exception as error:  # ONNX Runtime's own errors share no narrower base
-        raise RuntimeError(f"{name} does not run: {first_line(error)}") from error
-    if painted.shape != probe.shape:
-        raise ValueError(
-            f"{name} is not a fastvid network: {probe.shape} went in, {painted.shape} came out"
-        )
-    return dict(session.get_modelmeta().custom_metadata_map)

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from fastvid.runtime.contract import check_frames
+from fastvid.runtime.engines.protocol import Paint
 from fastvid.runtime.graph.mixing import mix_networks
 from fastvid.runtime.graph.statistics import Moments
-from fastvid.runtime.stylizer import OnnxStylizer, Paint, check_frames
+from fastvid.runtime.stylizer import OnnxStylizer
 
 # Statistics of a shot are measured at so many shares between two styles, and drawn out straight
 # between those; the weights themselves follow the clock frame by frame.

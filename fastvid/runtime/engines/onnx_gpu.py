@@ -18,8 +18,8 @@ from fastvid.runtime.engines.binding import CARD, FixedBuffers, paint
 from fastvid.runtime.engines.distance import MIN_PSNR_DB
 from fastvid.runtime.engines.onnx_cpu import PROVIDER as CPU
 from fastvid.runtime.engines.onnx_cpu import session_options
-from fastvid.runtime.engines.protocol import Unavailable, first_line
-from fastvid.runtime.engines.racing import Painter, if_better
+from fastvid.runtime.engines.protocol import Paint, Unavailable, first_line
+from fastvid.runtime.engines.racing import if_better
 from fastvid.runtime.graph.cuda import fit_cuda
 from fastvid.runtime.graph.halving import halve
 
@@ -82,7 +82,7 @@ class OnnxGpu:
         exact = _painter(model, CUDA)
         frames, expected = [frame], [exact(frame)]
 
-        def better(what: str, graph: bytes, than: Painter | None, **options: str) -> Painter | None:
+        def better(what: str, graph: bytes, than: Paint | None, **options: str) -> Paint | None:
             make = partial(_painter, graph, wanted, **options)
             return if_better(what, make, frames, expected, MIN_PSNR_DB, than)
 
@@ -150,8 +150,8 @@ def _halved(model: bytes) -> bytes | None:
 
 
 def _recorded(
-    graph: bytes, layout: dict[str, str], frame: np.ndarray, plain: Painter
-) -> Painter | None:
+    graph: bytes, layout: dict[str, str], frame: np.ndarray, plain: Paint
+) -> Paint | None:
     """A painter of single frames through a CUDA graph; None where that is wrong or no faster.
 
     Args:
@@ -177,7 +177,7 @@ def _recorded(
     return locked or recorded
 
 
-def _painter(model: bytes, wanted: str, **options: str) -> Painter:
+def _painter(model: bytes, wanted: str, **options: str) -> Paint:
     session = _open_session(model, wanted, **options)
     return partial(paint, session, device=_DEVICE)
 

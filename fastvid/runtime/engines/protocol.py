@@ -1,8 +1,12 @@
 """What an engine is, and the one error that says why there is none."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+
+# From uint8 RGB frames (N, H, W, 3) to their paintings.
+Paint = Callable[[np.ndarray], np.ndarray]
 
 
 class Engine(Protocol):

@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fastvid.runtime.engines.distance import psnr
-from fastvid.runtime.engines.protocol import first_line
+from fastvid.runtime.engines.protocol import Paint, first_line
 
 log = logging.getLogger(__name__)
 
-# From uint8 RGB frames (N, H, W, 3) to their paintings.
-Painter = Callable[[np.ndarray], np.ndarray]
 _RUNS = 5
 
 
-def race(first: Painter, second: Painter, probe: np.ndarray) -> tuple[float, float]:
+def race(first: Paint, second: Paint, probe: np.ndarray) -> tuple[float, float]:
     """Milliseconds of the best of a few runs each, in turns."""
     best = [float("inf"), float("inf")]
     for turn in range(_RUNS + 1):
@@ -30,12 +28,12 @@ def race(first: Painter, second: Painter, probe: np.ndarray) -> tuple[float, flo
 
 def if_better(
     what: str,
-    make: Callable[[], Painter],
+    make: Callable[[], Paint],
     frames: Sequence[np.ndarray],
     expected: Sequence[np.ndarray],
     min_psnr_db: float,
-    than: Painter | None = None,
-) -> Painter | None:
+    than: Paint | None = None,
+) -> Paint | None:
     """What `make` gives, if it paints as expected and faster than another; else None.
 
     The reason goes into the log; nothing that fails in here is an error.
