@@ -287,6 +287,26 @@ def test_frames_painted_side_by_side_are_those_painted_one_by_one(
     np.testing.assert_array_equal(*films)
 
 
+def test_larger_images_of_a_folder_are_painted_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_cpu, "lanes_for", lambda size: 2)
+    made = []
+    stylizer = OnnxStylizer(invert_net(), "net", "cpu", "onnxruntime")
+    frozen = stylizer.frozen
+    monkeypatch.setattr(
+        stylizer, "frozen", lambda frame, lanes: (made.append(frame.shape), frozen(frame, lanes))[1]
+    )
+    folder = tmp_path / "in"
+    folder.mkdir()
+    sizes = [SIZE, (96, 128), (20, 30), SIZE]
+    for number, size in enumerate(sizes):
+        write_picture(folder / f"{number}.png", number, size)
+    stylize(folder, tmp_path / "out", stylizer=stylizer)
+    for number, size in enumerate(sizes):
+        painted, _ = read(tmp_path / "out" / f"{number}.png")
+        np.testing.assert_array_equal(painted[0], 255 - picture(number, size))
+    assert made == [(*size, 3) for size in sizes if size != (96, 128)]
+
+
 def test_a_loaded_stylizer_serves_several_films(clip, tmp_path):
     stylizer = load(write(tmp_path / "norm.onnx", norm_net()), "cpu")
     for name in ("a.mp4", "b.mp4"):

@@ -87,7 +87,8 @@ class Painter:
 
     Args:
         stylizer: the network.
-        lanes: frames that are painted at once.
+        lanes: frames of the first one's size that are painted at once; larger ones, as there may be
+            among images, are painted alone.
 
     Attributes:
         num_replaced: frames that failed.
@@ -101,6 +102,7 @@ class Painter:
         self.num_shots = 0
         self._in_a_row = 0
         self._worked = False
+        self._first_pixels: int | None = None
 
     def __call__(self, item: ShotFrame) -> tuple[Frame, np.ndarray]:
         """The frame and its painting, uint8 (H, W, 3); `begin`, the job and `settle` in one.
@@ -116,16 +118,21 @@ class Painter:
         With several lanes the job may be done in any thread, together with others.
         """
         frame = item.frame
+        pixels = frame.image.shape[0] * frame.image.shape[1]
+        self._first_pixels = self._first_pixels or pixels
         paint: Paint = self.stylizer
         try:
             self.stylizer.at(frame.time_s)
             if item.keys is not None:
                 self.stylizer.adapt(item.keys)
                 self.num_shots += 1
-            if self.lanes > 1:
+            if self.lanes > 1 and pixels <= self._first_pixels:
                 paint = self.stylizer.frozen(frame.image, self.lanes)
         except RuntimeError as error:
             return partial(Outcome, frame, error)
+        if self.lanes > 1 and pixels > self._first_pixels:
+            outcome = _paint(paint, frame)  # here and now, while no other one begins
+            return lambda: outcome
         return partial(_paint, paint, frame)
 
     def settle(self, outcome: Outcome) -> tuple[Frame, np.ndarray]:
