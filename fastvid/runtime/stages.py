@@ -12,7 +12,7 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import FrameType
@@ -151,8 +151,9 @@ def overlap(
                 iterator.close()
 
     def transform() -> None:
-        for result in _in_lanes(iter(decoded.get, _END), work, timings[1]):
-            painted.put(result)
+        with contextlib.closing(_in_lanes(iter(decoded.get, _END), work, timings[1])) as results:
+            for result in results:
+                painted.put(result)
         painted.put(_END)
 
     def write() -> None:
@@ -194,7 +195,7 @@ def overlap(
 
 def _in_lanes(
     items: Iterator[In], work: Callable[[In], Callable[[], Out]], timing: Timing
-) -> Iterator[Out]:
+) -> Generator[Out, None, None]:
     """The results in order; as many jobs as `timing` has lanes are done at once."""
 
     def finish(job: Callable[[], Out], spent_s: float) -> Out:
