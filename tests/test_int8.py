@@ -94,6 +94,18 @@ def test_any_size_is_cut_into_blocks(exported, size):
     assert OnnxInt8(graph, frames).psnr_db > 25
 
 
+def test_a_summand_for_each_channel_leaves_the_first_convolution_in_float32(exported):
+    network = Network(held(exported("base")).graph(SIZE))
+    first = next(n for n in network.nodes if n.op_type == "Conv")
+    shift = network.producer(first.input[0])
+    shift.input[1] = network.constant(np.array([-100, -110, -120], np.float32)[:, None, None])
+    graph = network.to_bytes()
+    coded = in_8_bits(graph)
+    first = next(n for n in coded.nodes if n.op_type == "Conv")
+    assert first.input[1] in coded.constants
+    assert OnnxInt8(graph, FRAMES).psnr_db > 25
+
+
 def test_channels_are_filled_up_to_sixteen_and_cut_off_as_bytes(exported):
     network = in_8_bits(held(exported("base")).graph(SIZE))
     last = [n for n in network.nodes if n.op_type == "Conv"][-1]

@@ -91,12 +91,12 @@ def quantize(
     """
     network = Network(model)
     codes = _codes(network, ranges)
-    for node in _inner_layers(network):
-        _quantize_weights(network, node, codes[_origins(network, node.input[0])[0]], largest_weight)
-    last = _last_layer(network)
+    layers, last = _inner_layers(network), _last_layer(network)
     if last is not None:
         _widen(network, last)
-        _quantize_weights(network, last, codes[_origins(network, last.input[0])[0]], largest_weight)
+        layers.append(last)
+    for node in layers:
+        _quantize_weights(network, node, codes[_origins(network, node.input[0])[0]], largest_weight)
     _quantize_first(network, largest_weight)
     sums = {node.output[0] for node in _sums(network)}
     carried = {name: _carried(network, name, codes) for name in codes}
@@ -218,7 +218,10 @@ def _quantize_first(network: Network, largest_weight: int) -> None:
     shift = network.producer(conv.input[0])
     source, summand = conv.input[0], 0.0
     if shift is not None and shift.op_type == "Add":
-        source, summand = shift.input[0], network.scalar(shift.input[1]) or 0.0
+        number = network.scalar(shift.input[1])
+        if number is None:  # one for each channel: no single byte stands for 0
+            return
+        source, summand = shift.input[0], number
     zero = np.uint8(np.clip(np.rint(-summand), 0, _LARGEST_CODE))
     picture = _bytes_behind(network, source)
     found = attributes(conv)
