@@ -6,15 +6,12 @@ import onnxruntime as ort
 import pytest
 from onnx_nets import invert_net, norm_net
 
+from fastvid.runtime.graph.borders import crop_once, pad_once
+from fastvid.runtime.graph.corners import upsample_at_corners
+from fastvid.runtime.graph.ends import merge_input, merge_output
 from fastvid.runtime.graph.network import Network
 from fastvid.runtime.graph.reach import reach_px
-from fastvid.runtime.graph.rewriting import (
-    merge_input,
-    merge_output,
-    pad_once,
-    rewrite,
-    split_upsampling,
-)
+from fastvid.runtime.graph.rewriting import rewrite
 from fastvid.runtime.graph.statistics import add_statistics, fold_statistics
 from fastvid.runtime.stylizer import OnnxStylizer
 
@@ -64,11 +61,14 @@ def test_every_rewriting_finds_its_place_in_the_fast_networks(exported, name):
     network.fix_size((37, 53))
     assert pad_once(network, (37, 53))
     assert merge_input(network)
-    assert split_upsampling(network) == 1
+    assert crop_once(network, (37, 53))
+    assert upsample_at_corners(network) == 2
     assert merge_output(network)
     found = ops(network.to_bytes())
     gone = {"Gather", "Clip", "Round", "Resize", "DepthToSpace", "InstanceNormalization", "Div"}
+    gone |= {"Shape"}
     assert not gone & set(found)
+    assert found.count("Slice") == 1
 
 
 @pytest.mark.parametrize("model", [invert_net(), norm_net(), norm_net(shared=True)], ids=len)

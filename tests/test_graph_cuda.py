@@ -48,8 +48,6 @@ def test_a_network_for_a_card_paints_the_same(held):
 
 
 def test_with_its_batch_fixed_nothing_is_left_to_the_processor(held, tmp_path):
-    before = folded(held, tmp_path / "before.onnx")
-    assert {node.op_type for node in before.node} > {"Shape", "Gather"}
     for model in (fit_cuda(held, batch=1), fit_cuda(halve(fit_cuda(held)), batch=1)):
         graph = folded(model, tmp_path / "after.onnx")
         assert {node.op_type for node in graph.node} <= KERNELS

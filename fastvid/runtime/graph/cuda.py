@@ -5,8 +5,7 @@ CUDA graphs can be recorded of nothing else, and each node on the processor cost
 
 import onnx
 
-from fastvid.runtime.graph.network import Network
-from fastvid.runtime.graph.rewriting import attributes
+from fastvid.runtime.graph.network import Network, attributes
 
 
 def fit_cuda(model: bytes, batch: int | None = None) -> bytes:

@@ -112,6 +112,23 @@ class Network:
         for dim, side in zip(dims[1:3], size, strict=True):
             dim.dim_value = side
 
+    def shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the values, as far as they are known before anything runs; None for free sides.
+
+        Values behind an operation that hides its shape are left out.
+        """
+        ordered = Network(self._proto.SerializeToString()).to_bytes()
+        proto = onnx.load_from_string(ordered)
+        graph = onnx.shape_inference.infer_shapes(proto).graph
+        return {
+            value.name: tuple(
+                side.dim_value if side.HasField("dim_value") else None
+                for side in value.type.tensor_type.shape.dim
+            )
+            for value in (*graph.input, *graph.value_info, *graph.output)
+            if value.type.tensor_type.HasField("shape")
+        }
+
     def fix_batch(self, count: int) -> None:
         """Promise that always so many frames come at once."""
         self._graph.input[0].type.tensor_type.shape.dim[0].dim_value = count
@@ -174,3 +191,9 @@ class Network:
         graph.node.extend(ordered)
         graph.initializer.extend(kept)
         return self._proto.SerializeToString()
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attributes, those of a two-dimensional convolution with their defaults."""
+    defaults = {"group": 1, "dilations": [1, 1], "strides": [1, 1], "pads": [0, 0, 0, 0]}
+    return defaults | {a.name: helper.get_attribute_value(a) for a in node.attribute}

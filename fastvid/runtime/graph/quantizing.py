@@ -14,8 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from fastvid.runtime.graph.network import Network
-from fastvid.runtime.graph.rewriting import attributes
+from fastvid.runtime.graph.network import Network, attributes
 from fastvid.runtime.graph.statistics import has_constant_weights, replace_weights, weights
 
 # Without VNNI a processor adds two products of a uint8 and an int8 in 16 bits, and larger weights

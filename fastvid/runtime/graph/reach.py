@@ -3,8 +3,7 @@
 import numpy as np
 
 from fastvid.runtime.engines.onnx_cpu import open_session
-from fastvid.runtime.graph.network import Network
-from fastvid.runtime.graph.rewriting import attributes
+from fastvid.runtime.graph.network import Network, attributes
 
 _PROBE_PX = 256
 
