@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from onnx_nets import invert_net, norm_net
 
-from fastvid.runtime.engines import choice, onnx_cpu
+from fastvid.runtime.engines import choice, onnx_cpu, onnx_int8
 from fastvid.runtime.engines.distance import MIN_PSNR_DB, psnr
 from fastvid.runtime.engines.onnx_cpu import NAME as ONNX_CPU
 from fastvid.runtime.engines.onnx_gpu import CUDA, OnnxGpu, why_not
 from fastvid.runtime.engines.openvino import OpenVino
 from fastvid.runtime.engines.protocol import Unavailable
-from fastvid.runtime.graph.quantizing import FULL_WEIGHT, SAFE_WEIGHT
+from fastvid.runtime.graph.quantizing import FULL_WEIGHT
 from fastvid.runtime.stylizer import OnnxStylizer
 
 has_openvino = importlib.util.find_spec("openvino") is not None
@@ -64,17 +64,17 @@ def test_auto_says_which_engine_is_faster(caplog, monkeypatch):
         def __call__(self, frames):
             return frames
 
-    speeds = iter([(2.0, 5.0), (5.0, 2.0)])
+    speeds = iter([[2.0, 5.0], [5.0, 2.0]])
     monkeypatch.setattr(choice, "OpenVino", Slow)
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: True)
-    monkeypatch.setattr(choice, "race", lambda first, second, probe: next(speeds))
+    monkeypatch.setattr(choice, "race", lambda paints, probe: next(speeds))
     with caplog.at_level(logging.INFO):
         first, second = (OnnxStylizer(invert_net(), "net", "cpu").engine for _ in range(2))
     assert (first, second) == (ONNX_CPU, "Slow 1.0")
-    assert f"engine auto: {ONNX_CPU}, the faster one on a small frame ({ONNX_CPU} 2.0 ms, " in (
+    assert f"engine auto: {ONNX_CPU}, on a small frame {ONNX_CPU} 2.0 ms, Slow 1.0 5.0 ms" in (
         caplog.text
     )
-    assert "engine auto: Slow 1.0, the faster one" in caplog.text
+    assert "engine auto: Slow 1.0, on a small frame" in caplog.text
 
 
 def test_an_engine_that_fails_in_the_race_is_not_taken(monkeypatch, caplog):
@@ -156,9 +156,42 @@ def test_lanes_share_the_cores(monkeypatch):
     assert threads == [3, 2, 1]
 
 
-@pytest.mark.parametrize(("largest", "told"), [(FULL_WEIGHT, True), (SAFE_WEIGHT, False)])
-def test_int8_is_offered_where_it_is_fast(largest, told, monkeypatch, caplog):
-    monkeypatch.setattr(choice, "largest_weight", lambda: largest)
+@pytest.fixture
+def _exact_sums(monkeypatch):
+    """A processor with VNNI, and an int8 that never declines random weights for their contrast."""
+    monkeypatch.setattr(choice, "largest_weight", lambda: FULL_WEIGHT)
+    monkeypatch.setattr(onnx_int8, "MIN_PSNR_DB", 20.0)
+
+
+@pytest.mark.usefixtures("_exact_sums")
+@pytest.mark.parametrize(
+    ("float_ms", "int8_ms", "taken"), [(4.0, 2.9, True), (4.0, 3.1, False), (4.0, 9.0, False)]
+)
+def test_auto_takes_int8_where_it_is_worth_its_ranges(
+    exported, monkeypatch, caplog, float_ms, int8_ms, taken
+):
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "race", lambda paints, probe: [float_ms, int8_ms])
     with caplog.at_level(logging.INFO):
-        OnnxStylizer(invert_net(), "net", "cpu")
-    assert ("--engine int8" in caplog.text) == told
+        stylizer = OnnxStylizer(exported("base"), "net", "cpu")
+    assert stylizer.chosen == ("int8" if taken else "onnxruntime")
+    assert f"{ONNX_CPU} {float_ms} ms, {ONNX_CPU} int8 {int8_ms} ms" in caplog.text
+    stylizer.adapt(noise(2))
+    stylizer(noise())
+    assert stylizer.engine == (f"{ONNX_CPU} int8" if taken else ONNX_CPU)
+
+
+@pytest.mark.usefixtures("_exact_sums")
+def test_auto_leaves_int8_out_where_it_would_change_the_painting(exported, monkeypatch):
+    monkeypatch.setattr(onnx_int8, "MIN_PSNR_DB", 90.0)
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "race", lambda paints, probe: [1.0] * len(paints))
+    assert OnnxStylizer(exported("base"), "net", "cpu").chosen == "onnxruntime"
+
+
+@pytest.mark.usefixtures("_exact_sums")
+def test_auto_paints_tiles_in_float32(exported, monkeypatch):
+    monkeypatch.setattr(choice, "race", lambda paints, probe: [9.0] * (len(paints) - 1) + [1.0])
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
+    assert OnnxStylizer(exported("base"), "net", "cpu", tile_px=32).chosen == "onnxruntime"
+    assert OnnxStylizer(exported("base"), "net", "cpu").chosen == "int8"

@@ -17,6 +17,7 @@ from fastvid.runtime.graph.quantizing import FULL_WEIGHT, SAFE_WEIGHT, activatio
 from fastvid.runtime.graph.saturation import extreme_sum
 from fastvid.runtime.loading import load
 from fastvid.runtime.stylizer import OnnxStylizer
+from fastvid.runtime.transition import TransitionStylizer
 
 SIZE = (48, 64)
 FRAMES = np.stack([media.texture(SIZE, seed) for seed in range(3)])
@@ -27,6 +28,11 @@ def held(model, frames=FRAMES, engine="onnxruntime"):
     stylizer = OnnxStylizer(model, "net", "cpu", engine)
     stylizer.adapt(frames)
     return stylizer
+
+
+def always(graph):
+    """The graph, whatever size is asked for."""
+    return lambda size: graph
 
 
 def in_8_bits(graph, **options):
@@ -40,7 +46,11 @@ def test_all_convolutions_are_in_8_bits_and_the_picture_is_the_same(exported, na
     graph = plain.graph(SIZE)
     # random weights paint with far more contrast than trained ones, and lose more
     assert (
-        psnr(plain(FRAMES), np.concatenate([OnnxInt8(graph, FRAMES)(f[None]) for f in FRAMES])) > 25
+        psnr(
+            plain(FRAMES),
+            np.concatenate([OnnxInt8(always(graph), FRAMES)(f[None]) for f in FRAMES]),
+        )
+        > 25
     )
     network = in_8_bits(graph)
     layers = [node for node in network.nodes if node.op_type == "Conv"]
@@ -91,7 +101,7 @@ def test_any_size_is_cut_into_blocks(exported, size):
     graph = held(exported("base"), frames).graph(size)
     network = in_8_bits(graph)
     assert [n for n in network.nodes if n.op_type == "Slice" and n.input[0] == "index_select_1"]
-    assert OnnxInt8(graph, frames).psnr_db > 25
+    assert OnnxInt8(always(graph), frames).psnr_db > 25
 
 
 def test_a_summand_for_each_channel_leaves_the_first_convolution_in_float32(exported):
@@ -103,7 +113,7 @@ def test_a_summand_for_each_channel_leaves_the_first_convolution_in_float32(expo
     coded = in_8_bits(graph)
     first = next(n for n in coded.nodes if n.op_type == "Conv")
     assert first.input[1] in coded.constants
-    assert OnnxInt8(graph, FRAMES).psnr_db > 25
+    assert OnnxInt8(always(graph), FRAMES).psnr_db > 25
 
 
 def test_channels_are_filled_up_to_sixteen_and_cut_off_as_bytes(exported):
@@ -163,24 +173,36 @@ def test_ranges_come_from_both_ends_of_the_shot(exported, any_distance):
     dark, bright = (FRAMES[:1] * 0.2).astype(np.uint8), FRAMES[:1]
     shot = np.concatenate([dark, dark, bright])
     plain, coded = held(exported("base"), shot), held(exported("base"), shot, "int8")
-    narrow = OnnxInt8(plain.graph(SIZE), dark)  # clipped at what the dark frame needed
+    narrow = OnnxInt8(plain.graph, dark)  # clipped at what the dark frame needed
     coded(dark)
     assert coded.engine == INT8
     assert psnr(plain(bright), coded(bright)) > psnr(plain(bright), narrow(bright)) + 3
 
 
-def test_a_lean_engine_finds_the_same_ranges_a_few_at_a_time(exported):
-    graph = held(exported("base")).graph(SIZE)
-    assert len(activations(graph)) > 8
-    names = activations(graph)
-    (first, all_at_once), (second, few) = (
-        onnx_int8._paint_and_measure(graph, FRAMES, lean) for lean in (False, True)
-    )
-    assert list(all_at_once) == list(few) == names
-    for name in names:  # other fusions add up in another order
-        assert few[name] == pytest.approx(all_at_once[name], rel=1e-4, abs=1e-4)
-    for one, other in zip(first, second, strict=True):
-        assert psnr(one, other) > 60
+@pytest.mark.parametrize(
+    ("size", "limit", "shape"),
+    [((48, 64), 48 * 64, (1, 48, 64)), ((48, 64), 1600, (2, 48, 32)), ((45, 70), 999, (4, 23, 35))],
+)
+def test_large_frames_are_cut_into_parts_that_cover_them(monkeypatch, size, limit, shape):
+    monkeypatch.setattr(onnx_int8, "_PART_PIXELS", limit)
+    numbered = np.arange(2 * size[0] * size[1]).reshape(2, *size, 1).repeat(3, axis=3)
+    parts = onnx_int8._parts(numbered)
+    assert parts.shape == (2, *shape, 3)
+    for frame, cut in zip(numbered, parts, strict=True):
+        assert set(cut.ravel()) == set(frame.ravel())
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 90)])
+def test_ranges_from_parts_paint_as_those_of_the_whole_frame(exported, monkeypatch, size):
+    frames = np.stack([media.texture(size, seed) for seed in range(2)])
+    plain = held(exported("base"), frames)
+    whole = OnnxInt8(plain.graph, frames)
+    monkeypatch.setattr(onnx_int8, "_PART_PIXELS", size[0] * size[1] // 3)
+    in_parts = OnnxInt8(plain.graph, frames)
+    assert in_parts(frames[:1]).shape == (1, *size, 3)
+    assert in_parts.psnr_db == pytest.approx(whole.psnr_db, abs=1)
+    painted = [psnr(plain(frames[:1]), engine(frames[:1])) for engine in (whole, in_parts)]
+    assert painted[1] == pytest.approx(painted[0], abs=1)
 
 
 def test_the_worse_end_of_the_shot_decides(caplog):
@@ -211,7 +233,7 @@ def test_zero_is_exact_and_weights_keep_to_what_does_not_saturate(largest):
 def test_a_network_of_one_convolution_is_left_alone():
     graph = held(invert_net()).graph(SIZE)
     assert activations(graph) == []
-    assert make_int8(graph, FRAMES).name == ONNX_CPU
+    assert make_int8(always(graph), FRAMES).name == ONNX_CPU
 
 
 def test_a_constant_value_has_a_code():
@@ -239,7 +261,38 @@ def test_tiles_have_no_ranges():
         OnnxStylizer(norm_net(), "net", "cpu", "int8", tile_px=32)
 
 
-def test_workers_paint_in_8_bits_where_the_program_was_asked_to(tmp_path):
+@pytest.mark.parametrize("bare", [False, True])
+def test_what_is_held_for_no_shot_is_painted_in_float32(exported, any_distance, bare):
+    model = invert_net() if bare else exported("base")
+    plain, coded = (OnnxStylizer(model, "net", "cpu", name) for name in ("onnxruntime", "int8"))
+    moments = [m for frame in FRAMES if (m := plain.measure(frame)) is not None]
+    for stylizer in (plain, coded):
+        stylizer.adapt(FRAMES)
+        stylizer(FRAMES)
+    for prepare in (
+        lambda stylizer: stylizer.adapt(None),
+        lambda stylizer: stylizer.become(model, moments),
+    ):
+        prepare(plain)
+        prepare(coded)
+        np.testing.assert_array_equal(coded(FRAMES), plain(FRAMES))
+        assert coded.engine == ONNX_CPU
+
+
+def test_between_two_styles_over_time_frames_are_painted_in_float32(exported, any_distance):
+    first = exported("base")
+    moments = {0.0: first, 1.0: first, 2.0: first}
+    stylizer = TransitionStylizer(OnnxStylizer(first, "net", "cpu", "int8"), moments)
+    stylizer.adapt(FRAMES)
+    found = []
+    for seconds in (-1.0, 0.5, 1.0, 1.5, 3.0):
+        stylizer.at(seconds)
+        stylizer(FRAMES[:1])
+        found.append(stylizer.engine)
+    assert found == [INT8, ONNX_CPU, INT8, ONNX_CPU, INT8]
+
+
+def test_workers_paint_in_8_bits_where_the_program_does(tmp_path):
     path = write(tmp_path / "net.onnx", norm_net())
     network = WorkersNetwork(path, engine="int8")
     assert network.settled(load(path, "cpu", "int8")).engine == "int8"

@@ -31,7 +31,7 @@ def outcome(monkeypatch):
 
     def decide(newcomer):
         times = (1.0, 2.0) if newcomer else (2.0, 1.0)
-        monkeypatch.setattr(racing, "race", lambda first, second, probe: times)
+        monkeypatch.setattr(racing, "race", lambda paints, probe: times)
 
     return decide
 

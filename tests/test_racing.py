@@ -30,11 +30,11 @@ def stuck(paint):
     return again
 
 
-def test_a_race_gives_the_times_of_both(inverting):
+def test_a_race_gives_everyones_time(inverting):
     def slowly(frames):
         return [inverting(frames) for _ in range(20)][-1]
 
-    fast_ms, slow_ms = race(inverting, slowly, FIRST)
+    fast_ms, slow_ms = race([inverting, slowly], FIRST)
     assert 0 < fast_ms < slow_ms
 
 
@@ -59,7 +59,7 @@ def test_a_repeated_painting_is_found_out(inverting):
 
 @pytest.mark.parametrize(("mine_ms", "taken"), [(1.0, True), (2.0, False), (3.0, False)])
 def test_only_what_is_faster_is_taken(inverting, monkeypatch, mine_ms, taken):
-    monkeypatch.setattr(racing, "race", lambda first, second, probe: (mine_ms, 2.0))
+    monkeypatch.setattr(racing, "race", lambda paints, probe: [mine_ms, 2.0])
     found = if_better("other", lambda: inverting, FRAMES, EXPECTED, 60.0, than=stuck(inverting))
     assert (found is inverting) == taken
 

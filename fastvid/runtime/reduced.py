@@ -14,7 +14,7 @@ from fastvid.runtime.engines.onnx_cpu import open_session
 from fastvid.runtime.engines.protocol import Paint
 from fastvid.runtime.finish import LUMA
 from fastvid.runtime.graph.statistics import Moments
-from fastvid.runtime.stylizer import Stylizer
+from fastvid.runtime.stylizer import EngineName, Stylizer
 
 _OPSET = 18
 _WINDOW = 5  # side of the window of the local regression, pixels of the small picture
@@ -59,6 +59,11 @@ class Reduced:
     def device(self) -> str:
         """See `Stylizer`."""
         return self._stylizer.device
+
+    @property
+    def chosen(self) -> EngineName:
+        """See `Stylizer`."""
+        return self._stylizer.chosen
 
     @property
     def metadata(self) -> Mapping[str, str]:

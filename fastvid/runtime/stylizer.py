@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Protocol
 
 import numpy as np
@@ -11,14 +12,7 @@ import onnxruntime as ort
 
 from fastvid.runtime.contract import MIN_SIDE_PX, check_contract, check_frames
 from fastvid.runtime.engines import onnx_cpu
-from fastvid.runtime.engines.choice import (
-    DEVICES,
-    ENGINES,
-    Device,
-    EngineName,
-    Maker,
-    choose,
-)
+from fastvid.runtime.engines.choice import DEVICES, ENGINES, Device, EngineName, choose
 from fastvid.runtime.engines.protocol import Engine, Paint
 from fastvid.runtime.graph.reach import reach_px
 from fastvid.runtime.graph.rewriting import rewrite
@@ -53,6 +47,10 @@ class Stylizer(Protocol):
     @property
     def device(self) -> str:
         """Where it really runs, `cpu` or `cuda`."""
+
+    @property
+    def chosen(self) -> EngineName:
+        """What was chosen: on this `device`, the name that asks for just this engine."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -103,6 +101,7 @@ class OnnxStylizer:
         name: of the style, `starry_night`.
         engine: what really runs, for people: `ONNX Runtime 1.31.1 CPU`.
         device: `cpu` or `cuda`, what really runs.
+        chosen: the engine by the name that asks for it.
         metadata: title, artist, net, licence and the rest of what the file says about itself.
     """
 
@@ -120,7 +119,8 @@ class OnnxStylizer:
             model: the ONNX file's bytes.
             name: of the style.
             device: `auto` falls back to the CPU and says why; `cuda` fails instead.
-            engine: `auto` is the fastest that works, or one of `ENGINES`.
+            engine: `auto` is the fastest that works, or one of `ENGINES`. int8 paints what
+                statistics are held for, see `adapt`; all else is painted in float32.
             tile_px: side of the tiles that larger pictures are painted in, which takes less memory
                 and more time; None paints them whole. The pixels are equal.
 
@@ -132,24 +132,18 @@ class OnnxStylizer:
         self.metadata: Mapping[str, str] = check_contract(model, name)
         if tile_px is not None and tile_px < MIN_SIDE_PX:
             raise ValueError(f"tile is {tile_px} pixels, expected at least {MIN_SIDE_PX}")
-        if tile_px is not None and engine == "int8":
-            raise ValueError(
-                "engine int8 takes its ranges from whole frames and paints no tiles; "
-                "leave out one of the two"
-            )
         self._tile_px = tile_px
         self._model = self._held = model
         self._measuring: tuple[tuple[int, int], ort.InferenceSession] | None = None
         self._painting: _Painting | None = None
         self._statistics = add_statistics(model)
         self._reach: tuple[int, int] | None = None
-        self._takes_ranges = engine == "int8"  # of each shot, with norms or without
+        self._is_held = False
         self._keys: np.ndarray | None = None
         probe = _waves(_TRIAL_SIZE)
-        trial = rewrite(self._fold(probe), _TRIAL_SIZE)
-        self._make: Maker = choose(trial, probe, device, engine)
-        chosen = self._make(trial, probe)
-        self.engine, self.device = chosen.name, chosen.device
+        trial = cache(partial(rewrite, self._fold(probe)))
+        self._choice, first = choose(trial, probe, device, engine, whole_frames=tile_px is None)
+        self.engine, self.device, self.chosen = first.name, first.device, self._choice.name
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Paint frames.
@@ -221,22 +215,34 @@ class OnnxStylizer:
             if len(frames) == 0:
                 raise ValueError("adapt: expected at least one frame, got none")
             held = self._fold(frames)
-        if held != self._held or self._takes_ranges:
-            self._held, self._painting = held, None
-            self._keys = frames if self._takes_ranges else None
+        is_new = (held, frames is not None) != (self._held, self._is_held)
+        if is_new or self.chosen == "int8":
+            self._hold(held, frames)
 
     def at(self, seconds: float) -> None:
         """Nothing: one style is the same at every moment."""
 
-    def become(self, model: bytes, measured: Sequence[Moments] | None = None) -> None:
+    def become(
+        self,
+        model: bytes,
+        measured: Sequence[Moments] | None = None,
+        keys: np.ndarray | None = None,
+    ) -> None:
         """Paint with other weights from now on.
 
         Args:
             model: ONNX file of the same graph.
             measured: statistics of frames, from `measure`, to hold it at; None for every frame's.
+            keys: those frames, where it is to be held for a whole shot; None for a frame or two.
         """
         self._model, self._statistics, self._measuring = model, add_statistics(model), None
-        self._held, self._painting = fold_statistics(model, measured) if measured else model, None
+        held = fold_statistics(model, measured) if measured else model
+        self._hold(held, keys)
+
+    def _hold(self, held: bytes, keys: np.ndarray | None) -> None:
+        """Paint with this network, held for a shot of which these are frames, if any are given."""
+        self._held, self._is_held, self._painting = held, keys is not None, None
+        self._keys = keys if self.chosen == "int8" else None  # whose ranges are those of a shot
 
     def _fold(self, frames: np.ndarray) -> bytes:
         """The network held at these frames' statistics; itself where it has no norm."""
@@ -257,6 +263,7 @@ class OnnxStylizer:
         """
         other = copy.copy(self)
         other._held, other._painting = fold_statistics(self._model, [moments]), None
+        other._is_held = True
         other(frame[None])
         return other
 
@@ -296,9 +303,8 @@ class OnnxStylizer:
             self._painting = None  # first free, then build: two would need the memory of two
             keys, self._keys = self._keys, None
             probe = keys if keys is not None and keys.shape[1:3] == size else frames[:1]
-            now = self._painting = _Painting(
-                size, lanes, self._make(self.graph(size), probe, lanes)
-            )
+            make = self._choice.held if self._is_held else self._choice.passing
+            now = self._painting = _Painting(size, lanes, make(cache(self.graph), probe, lanes))
             self.engine = now.engine.name
         return now.engine
 

@@ -9,7 +9,7 @@ from fastvid.runtime.contract import check_frames
 from fastvid.runtime.engines.protocol import Paint
 from fastvid.runtime.graph.mixing import mix_networks
 from fastvid.runtime.graph.statistics import Moments
-from fastvid.runtime.stylizer import OnnxStylizer
+from fastvid.runtime.stylizer import EngineName, OnnxStylizer
 
 # Statistics of a shot are measured at so many shares between two styles, and drawn out straight
 # between those; the weights themselves follow the clock frame by frame.
@@ -55,6 +55,11 @@ class TransitionStylizer:
     def device(self) -> str:
         """See `Stylizer`."""
         return self._stylizer.device
+
+    @property
+    def chosen(self) -> EngineName:
+        """See `Stylizer`."""
+        return self._stylizer.chosen
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -106,7 +111,8 @@ class TransitionStylizer:
 
     def _move(self) -> None:
         i, share = self._place
-        self._stylizer.become(self._mixed(i, share), self._statistics(i, share))
+        keys = self._keys if share == 0 else None
+        self._stylizer.become(self._mixed(i, share), self._statistics(i, share), keys)
 
     def _mixed(self, i: int, share: float) -> bytes:
         if share == 0:

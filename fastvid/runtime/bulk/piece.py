@@ -34,16 +34,8 @@ class Network:
 
     def settled(self, stylizer: Stylizer) -> Self:
         """With the engine that this stylizer runs, so that no worker chooses another one."""
-        words = stylizer.engine.lower().split()
-        engine: EngineName = "onnxruntime"
-        if self.engine == "int8":  # each shot decides whether it really is
-            engine = "int8"
-        elif "openvino" in words:
-            engine = "openvino"
-        elif "tensorrt" in words:
-            engine = "tensorrt"
         device: Device = "cuda" if stylizer.device == "cuda" else "cpu"
-        return replace(self, engine=engine, device=device)
+        return replace(self, engine=stylizer.chosen, device=device)
 
 
 @lru_cache(maxsize=1)

@@ -2,15 +2,16 @@
 
 import importlib.util
 import logging
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 
 from fastvid.runtime.engines.onnx_cpu import OnnxCpu
 from fastvid.runtime.engines.onnx_gpu import OnnxGpu
-from fastvid.runtime.engines.onnx_int8 import largest_weight, make_int8
+from fastvid.runtime.engines.onnx_int8 import OnnxInt8, largest_weight, make_int8
 from fastvid.runtime.engines.openvino import OpenVino
-from fastvid.runtime.engines.protocol import Engine
+from fastvid.runtime.engines.protocol import Engine, Graph
 from fastvid.runtime.engines.racing import race
 from fastvid.runtime.graph.quantizing import FULL_WEIGHT
 
@@ -25,32 +26,51 @@ ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "int8", "openvino", "t
 class Maker(Protocol):
     """Makes an engine."""
 
-    def __call__(self, model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
+    def __call__(self, graph: Graph, probe: np.ndarray, lanes: int = 1) -> Engine:
         """An engine for frames of one size.
 
         Args:
-            model: ONNX file fixed to that size.
-            probe: uint8 RGB (N, H, W, 3), frames of that size to try it on.
+            graph: gives the network for each size.
+            probe: uint8 RGB (N, H, W, 3), frames of the size wanted to try it on.
             lanes: threads that will call the engine at once.
         """
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What paints.
+
+    Attributes:
+        name: asks for just this.
+        held: of a network that is held at a shot's statistics, with frames of the shot as probe.
+        passing: of one that paints only a frame or two as it is.
+    """
+
+    name: EngineName
+    held: Maker
+    passing: Maker
+
+
 _LARGE_PIXELS = 2**21  # more than 1920x1080: memory matters more than the last percent of speed
+# int8 is taken where it needs at most this part of the time: its ranges cost 0.3 s a shot.
+_WORTH_INT8 = 0.75
 
 
-def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) -> Maker:
-    """The maker of the engine to use; it has painted `probe`.
+def choose(
+    graph: Graph, probe: np.ndarray, device: Device, engine: EngineName, whole_frames: bool = True
+) -> tuple[Choice, Engine]:
+    """What paints from now on, and its engine for `probe`, a held one.
 
-    On the CPU `auto` lets the installed engines run against each other for a moment; nothing of
-    that is kept on disk. TensorRT is never chosen by itself: its engines take minutes to build.
-    Nor is int8, whose pixels are not those of the other engines; where it would be much faster, the
-    log says so.
+    On the CPU `auto` lets the engines run against each other for a moment; nothing of that is kept
+    on disk. int8 is among them where the processor adds products of 8 bits exactly, and is then
+    for held networks. TensorRT is never chosen by itself: its engines take minutes to build.
 
     Args:
-        model: a network fixed to the probe's size, with its statistics folded, as films have it.
+        graph: of a network with its statistics folded, as films have it.
         probe: uint8 RGB (N, H, W, 3).
         device: `auto` falls back to the CPU and says why; `cuda` fails instead.
         engine: `auto`, or the one to use.
+        whole_frames: whether pictures are painted whole; int8 takes its ranges from those.
 
     Raises:
         ValueError: unknown or contradictory names.
@@ -63,18 +83,20 @@ def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) 
     if (device, engine) in (("cuda", "openvino"), ("cuda", "int8"), ("cpu", "tensorrt")):
         raise ValueError(f"engine {engine} does not run on device {device}")
     if engine == "int8":
-        return _make_int8
+        if not whole_frames:
+            raise ValueError(
+                "engine int8 takes its ranges from whole frames and paints no tiles; "
+                "leave out one of the two"
+            )
+        return _INT8, _INT8.held(graph, probe)
     if engine in ("openvino", "tensorrt"):
-        maker: Maker = OpenVino if engine == "openvino" else _make_tensorrt
         try:
-            maker(model, probe)(probe)
+            return _try(_OPENVINO if engine == "openvino" else _TENSORRT, graph, probe)
         except RuntimeError as error:
             raise RuntimeError(f"engine {engine}: {error}; --engine auto takes another") from error
-        return maker
     if device != "cpu":
         try:
-            _make_cuda(model, probe)(probe)
-            return _make_cuda
+            return _try(_CUDA, graph, probe)
         except RuntimeError as error:
             if device == "cuda":
                 raise RuntimeError(
@@ -83,37 +105,52 @@ def choose(model: bytes, probe: np.ndarray, device: Device, engine: EngineName) 
                 ) from error
             log.info("device auto: running on the CPU (%s)", error)
     if engine == "onnxruntime":
-        return _make_cpu
-    if largest_weight() == FULL_WEIGHT:
-        log.info("this processor is fast in whole numbers of 8 bits: --engine int8 for films")
-    if importlib.util.find_spec("openvino") is None:
-        return _make_cpu
-    return _faster_on_cpu(model, probe)
+        return _ONNX_CPU, _ONNX_CPU.held(graph, probe)
+    return _fastest_on_cpu(graph, probe, whole_frames)
 
 
-def _faster_on_cpu(model: bytes, probe: np.ndarray) -> Maker:
-    ours = _make_cpu(model, probe)
-    try:
-        other = OpenVino(model, probe)
-        ours_ms, other_ms = race(ours, other, probe)
-    except RuntimeError as error:
-        log.info("engine auto: %s (%s)", ours.name, error)
-        return _make_cpu
-    faster = _make_cpu if ours_ms <= other_ms else OpenVino
-    log.info(
-        "engine auto: %s, the faster one on a small frame (%s %.1f ms, %s %.1f ms)",
-        ours.name if ours_ms <= other_ms else other.name,
-        *(ours.name, ours_ms, other.name, other_ms),
-    )
-    return faster
+def _try(choice: Choice, graph: Graph, probe: np.ndarray) -> tuple[Choice, Engine]:
+    """The choice and its engine, which has painted; RuntimeError if it cannot."""
+    engine = choice.held(graph, probe)
+    engine(probe)
+    return choice, engine
 
 
-def _make_cpu(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
-    return OnnxCpu(model, _is_large(probe), lanes)
+def _fastest_on_cpu(graph: Graph, probe: np.ndarray, whole_frames: bool) -> tuple[Choice, Engine]:
+    rivals = [_ONNX_CPU]
+    if importlib.util.find_spec("openvino") is not None:
+        rivals.append(_OPENVINO)
+    if whole_frames and largest_weight() == FULL_WEIGHT:
+        rivals.append(_INT8)
+    running = []
+    for rival in rivals:
+        try:
+            choice, engine = _try(rival, graph, probe)
+        except RuntimeError as error:
+            log.info("engine auto: without %s (%s)", rival.name, error)
+            continue
+        if choice is not _INT8 or isinstance(engine, OnnxInt8):  # else it has declined
+            running.append((choice, engine))
+    if len(running) == 1:
+        return running[0]
+    times = race([engine for _, engine in running], probe)
+    costs = [
+        ms / _WORTH_INT8 if choice is _INT8 else ms
+        for (choice, _), ms in zip(running, times, strict=True)
+    ]
+    taken, engine = running[int(np.argmin(costs))]
+    figures = (f"{each.name} {ms:.1f} ms" for (_, each), ms in zip(running, times, strict=True))
+    remedy = "; --engine onnxruntime paints without rounding" if taken is _INT8 else ""
+    log.info("engine auto: %s, on a small frame %s%s", engine.name, ", ".join(figures), remedy)
+    return taken, engine
 
 
-def _make_int8(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
-    return make_int8(model, probe, _is_large(probe), lanes)
+def _make_cpu(graph: Graph, probe: np.ndarray, lanes: int = 1) -> Engine:
+    return OnnxCpu(graph(probe.shape[1:3]), _is_large(probe), lanes)
+
+
+def _make_int8(graph: Graph, probe: np.ndarray, lanes: int = 1) -> Engine:
+    return make_int8(graph, probe, _is_large(probe), lanes)
 
 
 def _is_large(frames: np.ndarray) -> bool:
@@ -121,9 +158,20 @@ def _is_large(frames: np.ndarray) -> bool:
     return bool(h * w > _LARGE_PIXELS)
 
 
-def _make_cuda(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
-    return OnnxGpu(model, probe)
+def _make_openvino(graph: Graph, probe: np.ndarray, lanes: int = 1) -> Engine:
+    return OpenVino(graph(probe.shape[1:3]), probe, lanes)
 
 
-def _make_tensorrt(model: bytes, probe: np.ndarray, lanes: int = 1) -> Engine:
-    return OnnxGpu(model, probe, tensorrt=True)
+def _make_cuda(graph: Graph, probe: np.ndarray, lanes: int = 1) -> Engine:
+    return OnnxGpu(graph(probe.shape[1:3]), probe)
+
+
+def _make_tensorrt(graph: Graph, probe: np.ndarray, lanes: int = 1) -> Engine:
+    return OnnxGpu(graph(probe.shape[1:3]), probe, tensorrt=True)
+
+
+_ONNX_CPU = Choice("onnxruntime", _make_cpu, _make_cpu)
+_INT8 = Choice("int8", _make_int8, _make_cpu)
+_OPENVINO = Choice("openvino", _make_openvino, _make_openvino)
+_CUDA = Choice("onnxruntime", _make_cuda, _make_cuda)
+_TENSORRT = Choice("tensorrt", _make_tensorrt, _make_tensorrt)

@@ -1,4 +1,4 @@
-"""What an engine is, and the one error that says why there is none."""
+"""What an engine is, what it is made of, and the one error that says why there is none."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,6 +7,8 @@ import numpy as np
 
 # From uint8 RGB frames (N, H, W, 3) to their paintings.
 Paint = Callable[[np.ndarray], np.ndarray]
+# From a size (H, W) to a network for frames of it: the bytes of an ONNX file.
+Graph = Callable[[tuple[int, int]], bytes]
 
 
 class Engine(Protocol):

@@ -14,16 +14,16 @@ log = logging.getLogger(__name__)
 _RUNS = 5
 
 
-def race(first: Paint, second: Paint, probe: np.ndarray) -> tuple[float, float]:
-    """Milliseconds of the best of a few runs each, in turns."""
-    best = [float("inf"), float("inf")]
+def race(paints: Sequence[Paint], probe: np.ndarray) -> list[float]:
+    """Milliseconds of the best of a few runs of each, in turns."""
+    best = [float("inf")] * len(paints)
     for turn in range(_RUNS + 1):
-        for i, paint in enumerate((first, second)):
+        for i, paint in enumerate(paints):
             begin = time.perf_counter()
             paint(probe)
             if turn:  # the first run warms up
                 best[i] = min(best[i], (time.perf_counter() - begin) * 1e3)
-    return best[0], best[1]
+    return best
 
 
 def if_better(
@@ -52,7 +52,7 @@ def if_better(
         psnr_db = min(
             psnr(painting, painter(frame)) for frame, painting in zip(frames, expected, strict=True)
         )
-        times = None if than is None else race(painter, than, frames[0])
+        times = None if than is None else race([painter, than], frames[0])
     except Exception as error:  # the runtimes' own errors share no narrower base
         log.debug("%s does not run (%s)", what, first_line(error))
         return None

@@ -50,7 +50,7 @@ def activations(model: bytes) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def ranges_of(model: bytes, names: Sequence[str], painting: bool = True) -> bytes:
+def ranges_of(model: bytes, names: Sequence[str]) -> bytes:
     """The network that gives its painting first and then the ends of each value's range in turn.
 
     What comes out of a Relu begins at 0, which no pass over it has to find out.
@@ -58,7 +58,6 @@ def ranges_of(model: bytes, names: Sequence[str], painting: bool = True) -> byte
     Args:
         model: ONNX file of the contract, fixed to a size and held at statistics.
         names: the values. An engine keeps them all until their ends are found.
-        painting: whether the painting is given; without it nothing behind the values is calculated.
     """
     network = Network(model)
     zero = network.constant(np.float32(0))
@@ -70,8 +69,6 @@ def ranges_of(model: bytes, names: Sequence[str], painting: bool = True) -> byte
         else:
             ends.append(network.add("ReduceMin", [name], keepdims=0))
         ends.append(network.add("ReduceMax", [name], keepdims=0))
-    if not painting:
-        network.set_outputs([])
     network.add_outputs(ends)
     return network.to_bytes()
 
