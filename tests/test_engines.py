@@ -165,7 +165,7 @@ def _exact_sums(monkeypatch):
 
 @pytest.mark.usefixtures("_exact_sums")
 @pytest.mark.parametrize(
-    ("float_ms", "int8_ms", "taken"), [(4.0, 2.9, True), (4.0, 3.1, False), (4.0, 9.0, False)]
+    ("float_ms", "int8_ms", "taken"), [(4.0, 1.9, True), (4.0, 2.1, False), (4.0, 9.0, False)]
 )
 def test_auto_takes_int8_where_it_is_worth_its_ranges(
     exported, monkeypatch, caplog, float_ms, int8_ms, taken
