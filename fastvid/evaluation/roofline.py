@@ -14,8 +14,9 @@ from onnx import TensorProto, helper
 
 from fastvid.evaluation.table import Table, number
 from fastvid.evaluation.timing import span, spread, take_turns
-from fastvid.runtime.engines.onnx_cpu import open_session
+from fastvid.runtime.engines.onnx_cpu import NAME, open_session
 from fastvid.runtime.graph.network import Network
+from fastvid.runtime.graph.winograd import save_products
 from fastvid.runtime.loading import load
 from fastvid.runtime.stylizer import EngineName, OnnxStylizer
 
@@ -84,7 +85,10 @@ def measure_roofline(
     for name, path in models.items():
         stylizer = load(path, "cpu", engine)
         stylizer.adapt(frames)
-        operations, moved = count_work(stylizer.graph(frames.shape[1:3]), frames[:1])
+        model = stylizer.graph(frames.shape[1:3])
+        if stylizer.engine == NAME:
+            model = save_products(model)
+        operations, moved = count_work(model, frames[:1])
         calls[name] = partial(_paint, stylizer, frames)
         rows.append(
             {

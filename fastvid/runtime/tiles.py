@@ -14,21 +14,23 @@ def paint_tiles(
 ) -> np.ndarray:
     """Paint a picture through windows that overlap by what the network sees.
 
-    All windows have one size, because engines are built for one. They start at multiples of the
-    network's cell, and the picture is first extended to such multiples by repeating its last row
-    and column, as the networks do themselves.
+    All windows have one size, because engines are built for one. The picture is first extended to
+    multiples of the network's cell by repeating its last row and column, as the networks do
+    themselves. Windows start at multiples of two cells, because engines may take columns in pairs.
 
     Args:
         paint: a network with folded statistics; uint8 (1, H, W, 3) to the same.
         frame: uint8 RGB (H, W, 3).
-        tile_px: side of a tile, rounded up to a multiple of the cell.
-        reach_px: how far the network sees, a multiple of the cell.
+        tile_px: side of a tile, rounded up to a multiple of two cells.
+        reach_px: how far the network sees, rounded up likewise.
         cell_px: see `graph.reach`.
     """
     h, w = frame.shape[:2]
     whole = np.pad(frame, ((0, -h % cell_px), (0, -w % cell_px), (0, 0)), mode="edge")
-    tile = -(-tile_px // cell_px) * cell_px
-    window = [min(side, tile + 2 * reach_px) for side in whole.shape[:2]]
+    pair = 2 * cell_px
+    tile, reach_px = (-(-length // pair) * pair for length in (tile_px, reach_px))
+    # What the picture has beyond pairs of cells the windows have too: the last one ends with it.
+    window = [min(side, tile + 2 * reach_px + side % pair) for side in whole.shape[:2]]
     painted = np.empty_like(whole)
     for y, top in _starts(whole.shape[0], window[0], tile, reach_px):
         for x, left in _starts(whole.shape[1], window[1], tile, reach_px):

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from fastvid.runtime.engines.onnx_cpu import OnnxCpu
+from fastvid.runtime.engines.onnx_cpu import make_float32
 from fastvid.runtime.engines.onnx_gpu import OnnxGpu
 from fastvid.runtime.engines.onnx_int8 import OnnxInt8, largest_weight, make_int8
 from fastvid.runtime.engines.openvino import OpenVino
@@ -52,7 +52,7 @@ class Choice:
 
 
 _LARGE_PIXELS = 2**21  # more than 1920x1080: memory matters more than the last percent of speed
-# int8 is taken where it needs at most this part of float32's time, for its ranges cost 0.3 s a shot.
+# int8 is taken where it needs at most this part of float32's time: its ranges cost 0.3 s a shot.
 # With VNNI `base` needs 0.28 to 0.44 and `small`, fast as it is, 0.51 to 0.75.
 _WORTH_INT8 = 0.48
 
@@ -148,7 +148,7 @@ def _fastest_on_cpu(graph: Graph, probe: np.ndarray, whole_frames: bool) -> tupl
 
 
 def _make_cpu(graph: Graph, probe: np.ndarray, lanes: int = 1) -> Engine:
-    return OnnxCpu(graph(probe.shape[1:3]), _is_large(probe), lanes)
+    return make_float32(graph(probe.shape[1:3]), _is_large(probe), lanes)
 
 
 def _make_int8(graph: Graph, probe: np.ndarray, lanes: int = 1) -> Engine:

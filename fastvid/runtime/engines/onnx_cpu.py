@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from fastvid.runtime.engines.protocol import first_line
+from fastvid.runtime.graph.winograd import save_products
 
 PROVIDER = "CPUExecutionProvider"
 _max_threads: int | None = None  # see `limit_threads`
@@ -37,6 +38,11 @@ class OnnxCpu:
             return self._session.run(None, {"frames": frames})[0]
         except Exception as error:  # ONNX Runtime's own errors share no narrower base
             raise RuntimeError(f"{self.name} failed: {first_line(error)}") from error
+
+
+def make_float32(model: bytes, lean: bool = False, lanes: int = 1) -> OnnxCpu:
+    """The engine for a network from `rewrite`, calculated as it is; arguments of `OnnxCpu`."""
+    return OnnxCpu(save_products(model), lean, lanes)
 
 
 def open_session(model: bytes, lean: bool = False, lanes: int = 1) -> ort.InferenceSession:

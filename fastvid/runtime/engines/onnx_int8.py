@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from fastvid.runtime.engines.distance import psnr
-from fastvid.runtime.engines.onnx_cpu import NAME, OnnxCpu, open_session
+from fastvid.runtime.engines.onnx_cpu import NAME, OnnxCpu, make_float32, open_session
 from fastvid.runtime.engines.protocol import Engine, Graph
 from fastvid.runtime.graph.quantizing import (
     FULL_WEIGHT,
@@ -121,4 +121,4 @@ def make_int8(graph: Graph, probe: np.ndarray, lean: bool = False, lanes: int = 
         if coded.psnr_db >= MIN_PSNR_DB:
             return coded
         log.info("int8 would change the painting (%.1f dB): float32 for this shot", coded.psnr_db)
-    return OnnxCpu(model, lean, lanes)
+    return make_float32(model, lean, lanes)
