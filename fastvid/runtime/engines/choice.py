@@ -118,12 +118,12 @@ def _try(choice: Choice, graph: Graph, probe: np.ndarray) -> tuple[Choice, Engin
 
 
 def _fastest_on_cpu(graph: Graph, probe: np.ndarray, whole_frames: bool) -> tuple[Choice, Engine]:
-    rivals = [_ONNX_CPU]
+    running = [_try(_ONNX_CPU, graph, probe)]
+    rivals = []
     if importlib.util.find_spec("openvino") is not None:
         rivals.append(_OPENVINO)
     if whole_frames and largest_weight() == FULL_WEIGHT:
         rivals.append(_INT8)
-    running = []
     for rival in rivals:
         try:
             choice, engine = _try(rival, graph, probe)

@@ -70,8 +70,9 @@ def save_products(model: bytes) -> bytes:
             even, odd = (network.add(node.op_type, names) for names in _columns(of))
             halves[node.output[0]] = _Halves(even, odd, of[0].channels, of[0].size)
         else:
-            for name in {*inputs} - joined:
-                _join(network, name, halves[name])
+            for name in dict.fromkeys(inputs):
+                if name not in joined:
+                    _join(network, name, halves[name])
             joined |= {*inputs}
     return network.to_bytes()
 
