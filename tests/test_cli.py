@@ -16,6 +16,7 @@ from fastvid.runtime import gallery
 from fastvid.runtime.arguments import make_parser
 from fastvid.runtime.cli import main
 from fastvid.runtime.console import duration
+from fastvid.runtime.engines.onnx_cpu import NAME
 from fastvid.video.encoders import HARDWARE_ENCODERS
 from fastvid.video.hardware import DEVICES
 
@@ -83,6 +84,12 @@ def test_hardware_is_tried_and_what_ran_is_said(infer, clip, model, words, tmp_p
     assert values["decoder"] in ("", "software", *DEVICES)
     assert sum("encoded " in line for line in err) == 1
     assert sum("decoded " in line for line in err) == (values["decoder"] != "")
+
+
+def test_the_engine_that_really_ran_is_said_at_the_end(infer, clip, model, tmp_path):
+    code, _, err = infer(clip, "--model", model, "--engine", "int8", "-o", tmp_path / "p.mp4")
+    assert code == 0
+    assert err[-1].endswith(f"; {NAME}")  # one convolution is not painted in int8
 
 
 def test_the_demo_needs_no_file(infer, model, tmp_path):

@@ -102,12 +102,13 @@ class _Run:
             return
         self.reports.append(report)
         log.info(
-            "%s: %d frames at %.1f fps in %s; slowest stage: %s",
+            "%s: %d frames at %.1f fps in %s; slowest stage: %s; %s",
             report.target or label,
             report.frames,
             report.fps,
             duration(report.wall_s),
             report.bottleneck,
+            report.engine,  # that really ran: a single image, for one, is never painted in int8
         )
         if not report.complete:
             text = f"{label}: {report.damage}; what can be read is painted"
