@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 
-from fastvid.runtime.graph.network import Network, attributes
+from fastvid.runtime.graph.network import Network, Shapes, attributes
 from fastvid.runtime.graph.trial import session_of
 
 _SIDES = (1, 2)  # axes of a picture (N, H, W, C)
@@ -98,9 +98,7 @@ def is_pointwise(network: Network, node: onnx.NodeProto) -> bool:
     )
 
 
-def hidden_px(
-    network: Network, name: str, shapes: dict[str, tuple[int | None, ...]]
-) -> tuple[int, int]:
+def hidden_px(network: Network, name: str, shapes: Shapes) -> tuple[int, int]:
     """How wide a border of a value (N, C, H, W) has no influence on the picture, at least.
 
     Args:
@@ -149,9 +147,7 @@ def is_crop(network: Network, node: onnx.NodeProto) -> bool:
     )
 
 
-def _cut(
-    network: Network, node: onnx.NodeProto, shapes: dict[str, tuple[int | None, ...]]
-) -> tuple[int, int]:
+def _cut(network: Network, node: onnx.NodeProto, shapes: Shapes) -> tuple[int, int]:
     """Rows and columns that a crop takes off, of both sides the smaller number."""
     height, width = shapes.get(node.input[0], (None,) * 4)[1:3]
     if not is_crop(network, node) or height is None or width is None:

@@ -14,7 +14,7 @@ import onnx
 from onnx import helper
 
 from fastvid.runtime.graph.borders import hidden_px, is_crop, is_pointwise, move_crop, way_out
-from fastvid.runtime.graph.network import Network, attributes
+from fastvid.runtime.graph.network import Network, Shapes, attributes
 from fastvid.runtime.graph.statistics import has_constant_weights, weights
 
 # Of a convolution at all corners, those on the edge too.
@@ -47,7 +47,7 @@ def _merge_resize(
     network: Network,
     resize: onnx.NodeProto,
     conv: onnx.NodeProto,
-    shapes: dict[str, tuple[int | None, ...]],
+    shapes: Shapes,
 ) -> bool:
     """Put the doubling and the convolution into one; whether the size of the picture is known."""
     h, w = shapes.get(resize.input[0], (None, None))[-2:]
@@ -93,9 +93,7 @@ def _interleave(network: Network, cells: str, size: tuple[int, int]) -> str:
     return network.add("Reshape", [rows, whole])
 
 
-def _take_ring(
-    network: Network, conv: onnx.NodeProto, shapes: dict[str, tuple[int | None, ...]]
-) -> bool:
+def _take_ring(network: Network, conv: onnx.NodeProto, shapes: Shapes) -> bool:
     """Let a convolution read one pixel more around its input where it has padded with zeros.
 
     Its numbers differ only where they would have met the padding. Whether nobody sees those.

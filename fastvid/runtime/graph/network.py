@@ -9,6 +9,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 FLOAT = onnx.TensorProto.FLOAT
+# Of values by name; None for a side that is known only when the network runs.
+Shapes = dict[str, tuple[int | None, ...]]
 PREFIX = "fastvid_"  # of every name that is added, so that none meets one of the exporter's
 
 
@@ -112,7 +114,7 @@ class Network:
         for dim, side in zip(dims[1:3], size, strict=True):
             dim.dim_value = side
 
-    def shapes(self) -> dict[str, tuple[int | None, ...]]:
+    def shapes(self) -> Shapes:
         """Shapes of the values, as far as they are known before anything runs; None for free sides.
 
         Values behind an operation that hides its shape are left out.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from fastvid.runtime.graph.network import Network, attributes
+from fastvid.runtime.graph.network import Network, Shapes, attributes
 from fastvid.runtime.graph.statistics import has_constant_weights, weights
 
 # The differences are passes over memory: they cost what is saved at some 40 channels.
@@ -98,9 +98,7 @@ def _is_wide_3x3(network: Network, node: onnx.NodeProto, dilation: int | None = 
     )
 
 
-def _halve(
-    network: Network, name: str, shapes: dict[str, tuple[int | None, ...]]
-) -> _Halves | None:
+def _halve(network: Network, name: str, shapes: Shapes) -> _Halves | None:
     """The halves of what a convolution with stride gives, straight from its input; else None.
 
     The odd columns are those of a kernel that begins later, by taps of 0.
