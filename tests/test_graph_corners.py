@@ -84,3 +84,15 @@ def test_a_network_without_upsampling_is_left_alone():
     model, found = at_corners(invert_net())
     assert found == 0
     assert ops(model) == ops(invert_net())
+
+
+@pytest.mark.parametrize("given", [3, 4])
+def test_a_crop_without_axes_or_steps_is_left_as_it_is(given):
+    network = Network(upsampling_net((4, 0)))
+    crop = network.producer("stylized")
+    if given == 3:  # then the first axes are meant
+        for i, numbers in ((1, [0, 4]), (2, [2, -4])):
+            crop.input[i] = network.constant(np.array(numbers))
+    del crop.input[given:]
+    model = network.to_bytes()
+    assert abs(paint(rewrite(model, SIZE)) - paint(model)).max() <= 1

@@ -60,6 +60,8 @@ def crop_once(network: Network, size: tuple[int, int]) -> bool:
         source = node.input[0]
     starts: dict[int, int] = {}
     for node in slices:
+        if len(node.input) != 5:  # axes and steps may be left out
+            return False
         start, axis, step = (network.scalar(node.input[i]) for i in (1, 3, 4))
         if start is None or start < 0 or axis not in (1, 2) or axis in starts or step != 1:
             return False
@@ -141,6 +143,7 @@ def is_crop(network: Network, node: onnx.NodeProto) -> bool:
     """Whether a node cuts rows and columns off, as `crop_once` writes it."""
     return (
         node.op_type == "Slice"
+        and node.output[0] in network.outputs
         and len(node.input) == 4
         and all(name in network.constants for name in node.input[1:])
         and tuple(network.constants[node.input[3]]) == _SIDES
@@ -149,8 +152,10 @@ def is_crop(network: Network, node: onnx.NodeProto) -> bool:
 
 def _cut(network: Network, node: onnx.NodeProto, shapes: Shapes) -> tuple[int, int]:
     """Rows and columns that a crop takes off, of both sides the smaller number."""
+    if not is_crop(network, node):
+        return 0, 0
     height, width = shapes.get(node.input[0], (None,) * 4)[1:3]
-    if not is_crop(network, node) or height is None or width is None:
+    if height is None or width is None:
         return 0, 0
     (top, left), (bottom, right) = (network.constants[name].tolist() for name in node.input[1:3])
     return max(0, min(top, height - bottom)), max(0, min(left, width - right))
